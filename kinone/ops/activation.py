@@ -1,0 +1,76 @@
+"""Activation functions as elementwise primitives, each computed without overflow.
+
+The piecewise linear ones need their operand in the backward pass only to know the piece; `relu`
+keeps its result instead, which the next layer keeps anyway.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core import Array
+from .declare import elementwise
+from .samples import REAL, broadcasting
+
+_wide = broadcasting((-8.0, 8.0))
+
+
+def _relu(x: Array) -> Array:
+    """max(x, 0)."""
+    return np.maximum(x, 0)
+
+
+def _sigmoid(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ), by e^-|x| so that nothing overflows on either side."""
+    small = np.exp(-np.abs(x))
+    return np.where(np.greater_equal(x, 0), 1, small) / (1 + small)
+
+
+def _swish(x: Array) -> Array:
+    """x · sigmoid(x), also called SiLU."""
+    return x * _sigmoid(x)
+
+
+def _softplus(x: Array) -> Array:
+    """ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)."""
+    return np.logaddexp(x, 0)
+
+
+def _hard_sigmoid(x: Array) -> Array:
+    """min(max(x + 3, 0), 6) / 6: slope 1/6, as in MobileNetV3, PyTorch and JAX (Keras and ONNX's
+    default have slope 0.2)."""
+    return np.minimum(np.maximum(x + 3, 0), 6) / 6
+
+
+def _hard_swish(x: Array) -> Array:
+    """x · hard_sigmoid(x) (Howard et al. 2019, arXiv:1905.02244)."""
+    return x * _hard_sigmoid(x)
+
+
+def _relu_derivative(g: Array, y: Array) -> Array:
+    return g * (y > 0)
+
+
+def _swish_derivative(g: Array, x: Array) -> Array:
+    s = sigmoid(x)
+    return g * (s * (1 + x * (1 - s)))
+
+
+def _hard_sigmoid_derivative(g: Array, x: Array) -> Array:
+    return np.where((x > -3) & (x < 3), g / 6, 0)
+
+
+def _hard_swish_derivative(g: Array, x: Array) -> Array:
+    return g * np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5))
+
+
+relu = elementwise("relu", _relu, _relu_derivative, samples=broadcasting(REAL))
+sigmoid = elementwise("sigmoid", _sigmoid, lambda g, y: g * y * (1 - y), dtype=np.exp, samples=_wide)
+swish = elementwise("swish", _swish, _swish_derivative, dtype=np.exp, samples=_wide)
+softplus = elementwise("softplus", _softplus, lambda g, x: g * sigmoid(x), dtype=np.exp, samples=_wide)
+hard_sigmoid = elementwise(
+    "hard_sigmoid", _hard_sigmoid, _hard_sigmoid_derivative, dtype=np.exp, samples=broadcasting((-5.0, 5.0))
+)
+hard_swish = elementwise(
+    "hard_swish", _hard_swish, _hard_swish_derivative, dtype=np.exp, samples=broadcasting((-5.0, 5.0))
+)

@@ -1,0 +1,184 @@
+"""Arithmetic, comparison and choice: one line per derivative.
+
+In a partial derivative `g` is the incoming tangent or cotangent, `y` the result, `a`, `b` (or `x`)
+the operands; see `declare.Partial`.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..core import Array, implements
+from .declare import elementwise
+from .samples import POSITIVE, REAL, broadcasting
+
+_two = broadcasting(REAL, REAL)
+_one = broadcasting(REAL)
+
+add = elementwise("add", np.add, lambda g: g, lambda g: g, samples=_two)
+subtract = elementwise("subtract", np.subtract, lambda g: g, lambda g: -g, samples=_two)
+multiply = elementwise(
+    "multiply", np.multiply, lambda g, b: g * b, lambda g, a: g * a, samples=_two
+)
+divide = elementwise(
+    "divide",
+    np.true_divide,
+    lambda g, b: g / b,
+    lambda g, y, b: -(g * y) / b,
+    samples=broadcasting(REAL, POSITIVE),
+)
+negative = elementwise("negative", np.negative, lambda g: -g, samples=_one)
+square = elementwise("square", np.square, lambda g, x: 2 * g * x, samples=_one)
+absolute = elementwise(  # 0 at 0, the middle of the subdifferential [-1, 1]
+    "absolute", np.absolute, lambda g, x: g * np.sign(x), samples=_one
+)
+sign = elementwise("sign", np.sign, None, samples=_one)
+floor = elementwise("floor", np.floor, None, samples=_one)
+ceil = elementwise("ceil", np.ceil, None, samples=_one)
+rint = elementwise("rint", np.rint, None, samples=_one)
+floor_divide = elementwise(
+    "floor_divide", np.floor_divide, None, None, samples=broadcasting(REAL, POSITIVE)
+)
+remainder = elementwise(
+    "remainder",
+    np.remainder,
+    lambda g: g,
+    lambda g, a, b: -g * np.floor_divide(a, b),
+    samples=broadcasting(REAL, POSITIVE),
+)
+
+
+def _power(a: Array, b: Array) -> Array:
+    # The operator squares and inverts by a fast path of its own; between two Python numbers it
+    # would not be NumPy at all.
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return operator.pow(a, b)
+    return np.power(a, b)
+
+
+def _power_base(g: Array, a: Array, b: Array) -> Array:
+    """b · a^(b-1), which is 0 at b = 0 even where a = 0."""
+    if isinstance(b, (int, float)):
+        if b == 2:
+            return 2 * g * a
+        return g * (b * a ** (b - 1)) if b else g * 0
+    safe = np.where(b == 0, 1, b)
+    return g * np.where(b == 0, 0, b * a ** (safe - 1))
+
+
+def _power_exponent(g: Array, y: Array, a: Array) -> Array:
+    """a^b · ln a, which is 0 at a = 0 (the limit for b > 0)."""
+    return g * y * np.log(np.where(a == 0, 1, a))
+
+
+power = elementwise(
+    "power",
+    np.power,
+    _power_base,
+    _power_exponent,
+    impl=_power,
+    samples=broadcasting(POSITIVE, REAL),
+)
+
+
+def _chosen(g: Array, first: Array, second: Array, y: Array) -> Array:
+    """The share of `g` of the operand that was chosen; in a tie each gets half."""
+    return g * np.where(first == y, np.where(second == y, 0.5, 1.0), 0.0).astype(g.dtype)
+
+
+maximum = elementwise(
+    "maximum",
+    np.maximum,
+    lambda g, a, b, y: _chosen(g, a, b, y),
+    lambda g, a, b, y: _chosen(g, b, a, y),
+    samples=_two,
+)
+minimum = elementwise(
+    "minimum",
+    np.minimum,
+    lambda g, a, b, y: _chosen(g, a, b, y),
+    lambda g, a, b, y: _chosen(g, b, a, y),
+    samples=_two,
+)
+
+where = elementwise(
+    "where",
+    np.where,
+    None,
+    lambda g, a: np.where(a, g, 0),
+    lambda g, a: np.where(a, 0, g),
+    samples=broadcasting(REAL, REAL, REAL, flags=(True, False, False)),
+)
+
+equal = elementwise("equal", np.equal, None, None, dtype=np.bool_, samples=_two)
+not_equal = elementwise("not_equal", np.not_equal, None, None, dtype=np.bool_, samples=_two)
+less = elementwise("less", np.less, None, None, dtype=np.bool_, samples=_two)
+less_equal = elementwise("less_equal", np.less_equal, None, None, dtype=np.bool_, samples=_two)
+greater = elementwise("greater", np.greater, None, None, dtype=np.bool_, samples=_two)
+greater_equal = elementwise(
+    "greater_equal", np.greater_equal, None, None, dtype=np.bool_, samples=_two
+)
+
+isnan = elementwise("isnan", np.isnan, None, dtype=np.bool_, samples=_one)
+isinf = elementwise("isinf", np.isinf, None, dtype=np.bool_, samples=_one)
+isfinite = elementwise("isfinite", np.isfinite, None, dtype=np.bool_, samples=_one)
+
+_flags = broadcasting(REAL, REAL, flags=(True, True))
+logical_and = elementwise(
+    "logical_and", np.logical_and, None, None, dtype=np.bool_, samples=_flags
+)
+logical_or = elementwise("logical_or", np.logical_or, None, None, dtype=np.bool_, samples=_flags)
+logical_not = elementwise(
+    "logical_not", np.logical_not, None, dtype=np.bool_, samples=broadcasting(REAL, flags=(True,))
+)
+bitwise_and = elementwise("bitwise_and", np.bitwise_and, None, None, samples=_flags)
+bitwise_or = elementwise("bitwise_or", np.bitwise_or, None, None, samples=_flags)
+bitwise_xor = elementwise("bitwise_xor", np.bitwise_xor, None, None, samples=_flags)
+invert = elementwise("invert", np.invert, None, samples=broadcasting(REAL, flags=(True,)))
+
+
+@implements(np.clip)
+def clip(a: Array, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    """`minimum(maximum(a, a_min), a_max)`; either bound may be None.
+
+    >>> clip(np.array([-2.0, 0.5, 7.0]), 0, 6)
+    array([0. , 0.5, 6. ])
+    """
+    low = a_min if a_min is not None else min
+    high = a_max if a_max is not None else max
+    if low is not None:
+        a = maximum(a, low)
+    if high is not None:
+        a = minimum(a, high)
+    return a
+
+
+@implements(np.round, np.around)
+def round(a: Array, decimals: int = 0) -> Array:
+    """Rounds half to even; piecewise constant."""
+    if decimals == 0:
+        return rint(a)
+    scale = 10.0**decimals
+    return rint(a * scale) / scale
+
+
+def stop_gradient(x: Any) -> Any:
+    """The identity, through which no derivative passes; leaf by leaf for a tree.
+
+    >>> from kinone import grad
+    >>> float(grad(lambda x: x * stop_gradient(x))(3.0))
+    3.0
+    """
+    from .. import tree  # noqa: PLC0415
+
+    return tree.map(_stopped, x)
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+_stopped = elementwise("stop_gradient", _identity, None, samples=_one)

@@ -1,0 +1,113 @@
+"""Matrix products: `matmul` with NumPy's rules for batches and one-dimensional operands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core import Array, ShapeDtype, implements
+from ..errors import ShapeError
+from .declare import bilinear, promote, unbroadcast
+from .samples import Sample, values
+
+
+def _matmul_shape(a: ShapeDtype, b: ShapeDtype) -> ShapeDtype:
+    if not a.shape or not b.shape:
+        raise ShapeError(f"matmul wants operands with at least one axis, got {a} and {b}")
+    rows, inner_a = a.shape[-2:] if a.ndim > 1 else (None, a.shape[0])
+    inner_b, columns = b.shape[-2:] if b.ndim > 1 else (b.shape[0], None)
+    if inner_a != inner_b:
+        raise ShapeError(_mismatch(a.shape, b.shape))
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    matrix = tuple(n for n in (rows, columns) if n is not None)
+    return ShapeDtype(batch + matrix, promote(np.matmul, a, b))
+
+
+def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    inner_b = b[-2] if len(b) > 1 else b[0]
+    text = (
+        f"matmul: the last axis of {a} has length {a[-1]}, "
+        f"the {'second-last' if len(b) > 1 else 'only'} axis of {b} has {inner_b}"
+    )
+    if len(b) > 1 and a[-1] == b[-1]:
+        text += "; did you mean x @ w.T?"
+    elif len(a) > 1 and a[-2] == inner_b:
+        text += "; did you mean x.T @ w?"
+    return text
+
+
+def _matmul(a: Array, b: Array) -> Array:
+    try:
+        return np.matmul(a, b)
+    except ValueError:
+        _matmul_shape(  # says which axes do not fit, or lets NumPy say the rest
+            ShapeDtype(np.shape(a), np.float64), ShapeDtype(np.shape(b), np.float64)
+        )
+        raise
+
+
+def _matmul_left(g: Array, a: ShapeDtype, b: Array) -> Array:
+    """The cotangent of `a` in a @ b: g @ bᵀ, over the batch axes that `a` has."""
+    if np.ndim(b) == 1:
+        if a.ndim == 1:
+            return g * b
+        return unbroadcast(np.expand_dims(g, -1) * b, a.shape)
+    if a.ndim == 1:
+        g = np.expand_dims(g, -2)
+        return unbroadcast(np.matmul(g, np.swapaxes(b, -1, -2))[..., 0, :], a.shape)
+    return unbroadcast(np.matmul(g, np.swapaxes(b, -1, -2)), a.shape)
+
+
+def _matmul_right(g: Array, a: Array, b: ShapeDtype) -> Array:
+    """The cotangent of `b` in a @ b: aᵀ @ g, over the batch axes that `b` has."""
+    if np.ndim(a) == 1:
+        if b.ndim == 1:
+            return g * a
+        return unbroadcast(np.expand_dims(a, -1) * np.expand_dims(g, -2), b.shape)
+    if b.ndim == 1:
+        g = np.expand_dims(g, -1)
+        return unbroadcast(np.matmul(np.swapaxes(a, -1, -2), g)[..., 0], b.shape)
+    if b.ndim == 2 and np.ndim(a) > 2:
+        # One product over all batches instead of one each and a sum.
+        a, g = np.reshape(a, (-1, np.shape(a)[-1])), np.reshape(g, (-1, np.shape(g)[-1]))
+    return unbroadcast(np.matmul(np.swapaxes(a, -1, -2), g), b.shape)
+
+
+matmul = bilinear(
+    "matmul",
+    _matmul,
+    shape=_matmul_shape,
+    left=_matmul_left,
+    right=_matmul_right,
+    samples=lambda: [
+        Sample((values(3, 4), values(4, 2, seed=1))),
+        Sample((values(4), values(4, seed=1))),
+        Sample((values(4), values(4, 2, seed=1))),
+        Sample((values(3, 4), values(4, seed=1))),
+        Sample((values(2, 3, 4), values(4, 2, seed=1))),
+        Sample((values(2, 1, 3, 4), values(5, 4, 2, seed=1))),
+        Sample((values(4), values(2, 4, 3, seed=1))),
+        Sample((values(2, 3, 4), values(4, seed=1))),
+        Sample((values(0, 4), values(4, 2, seed=1))),
+        Sample((values(2, 0), values(0, 3, seed=1))),
+    ],
+)
+implements(np.matmul)(matmul)
+
+
+@implements(np.dot)
+def dot(a: Array, b: Array) -> Array:
+    """`np.dot`: a matrix product for one and two axes, a product where one has none."""
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return np.multiply(a, b)
+    if np.ndim(b) <= 2:
+        return matmul(a, b)
+    raise ShapeError(
+        f"dot of a traced value takes at most two axes on the right, got {np.shape(b)}; "
+        "use matmul or tensordot"
+    )
+
+
+@implements(np.outer)
+def outer(a: Array, b: Array) -> Array:
+    """All products of two flattened operands."""
+    return np.expand_dims(np.ravel(a), 1) * np.ravel(b)

@@ -1,0 +1,334 @@
+"""The constructors of primitives: what mathematics derives, nobody writes.
+
+    elementwise(name, ufunc, *partials)            one local derivative per operand
+    linear(name, impl, transpose=…)                linear in its first operand
+    bilinear(name, impl, left=…, right=…)          linear in each of its first two operands
+    primitive(name, impl, vjp=…, jvp=…)            the rules as they are
+    constant(name, impl)                           piecewise constant: no derivative to follow
+
+Rules are plain NumPy. On arrays they cost what NumPy costs; on tracers NumPy's protocols bring
+them back to primitives, so every rule differentiates, batches and compiles again.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core import Array, Primitive, ShapeDtype, is_inexact, numpy_functions, shape_dtype
+from ..errors import MissingRuleError
+
+Rule = Callable[..., Any]
+Samples = Callable[[], Sequence[Any]]
+
+
+# ---- elementwise ---------------------------------------------------------------------------------
+
+
+class Partial:
+    """A local derivative as a map of `g`, knowing which values it needs.
+
+    `lambda g, y: g * (1 - y * y)` is tanh's: the names of its parameters say what to keep for the
+    backward pass: `y` is the result; `x`, or `a`, `b`, `c` in order, are the operands. Nothing
+    else is kept. An elementwise map's Jacobian is diagonal, hence its own transpose: the one rule
+    serves tangents and cotangents.
+    """
+
+    __slots__ = ("picks", "rule")
+
+    def __init__(self, rule: Rule) -> None:
+        names = list(inspect.signature(rule).parameters)[1:]
+        self.rule = rule
+        self.picks = tuple({"y": 0, "x": 1, "a": 1, "b": 2, "c": 3}[name] for name in names)
+
+
+def elementwise(
+    name: str,
+    ufunc: Rule,
+    *partials: Rule | None,
+    impl: Rule | None = None,
+    dtype: np.ufunc | Any = None,
+    samples: Samples | None = None,
+) -> Primitive:
+    """Declares an elementwise primitive; it also becomes what `ufunc` does on tracers.
+
+    `partials[i]` maps `g` to `g · ∂y/∂xᵢ`; None where the operand has no derivative (a condition).
+    `impl` stands in for `ufunc` where something is faster or `ufunc` is a function of our own;
+    `dtype` is the dtype of the result, or the ufunc whose promotion gives it, where `ufunc` itself
+    does not say.
+    """
+    run = impl or ufunc
+    promotes = dtype if isinstance(dtype, np.ufunc) else ufunc
+    fixed = None if isinstance(dtype, np.ufunc) or dtype is None else np.dtype(dtype)
+    rules = [None if rule is None else Partial(rule) for rule in partials]
+
+    def shape(*avals: ShapeDtype) -> ShapeDtype:
+        out = np.broadcast_shapes(*[aval.shape for aval in avals])
+        if fixed is not None:
+            return ShapeDtype(out, fixed)
+        return ShapeDtype(out, promote(promotes, *avals), all(aval.weak for aval in avals))
+
+    def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
+        values = (y, *xs)
+        steps = []
+        for i, rule in enumerate(rules):
+            if wanted[i] and rule is not None:
+                x = xs[i]
+                same = getattr(x, "shape", ()) == y.shape
+                steps.append(
+                    (
+                        rule.rule,
+                        tuple([values[pick] for pick in rule.picks]),
+                        None if same else np.shape(x),
+                        getattr(x, "dtype", _FLOAT64),
+                    )
+                )
+            elif wanted[i]:
+                steps.append((None, (), None, None))
+
+        def pullback(g: Array) -> list[Array]:
+            cotangents: list[Array] = []
+            for rule, kept, shape, dtype in steps:
+                if rule is None:
+                    cotangents.append(None)
+                    continue
+                ct = rule(g, *kept)
+                if shape is not None:
+                    ct = unbroadcast(ct, shape)
+                if ct.dtype != dtype:
+                    ct = cast(ct, dtype)
+                cotangents.append(ct)
+            return cotangents
+
+        return pullback
+
+    def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
+        values = (y, *xs)
+        total = None
+        for rule, tangent in zip(rules, tangents, strict=True):
+            if tangent is not None and rule is not None:
+                term = rule.rule(tangent, *[values[pick] for pick in rule.picks])
+                total = term if total is None else total + term
+        if total is None:
+            return None
+        if np.shape(total) != y.shape:
+            total = np.broadcast_to(total, y.shape)
+        return total if total.dtype == y.dtype else cast(total, y.dtype)
+
+    differentiable = any(rule is not None for rule in rules)
+    made = Primitive(
+        name,
+        run,
+        shape=shape,
+        reverse=reverse if differentiable else None,
+        forward=forward if differentiable else None,
+        samples=samples,
+    )
+    numpy_functions[ufunc] = made
+    return made
+
+
+_FLOAT64 = np.dtype(np.float64)
+_PYTHON_TYPES: dict[str, type] = {"i": int, "f": float, "c": complex}
+
+
+def promote(ufunc: Rule, *avals: ShapeDtype) -> np.dtype[Any]:
+    """The dtype of `ufunc`'s result by NumPy's own rules, Python numbers being weak (NEP 50)."""
+    if not isinstance(ufunc, np.ufunc):
+        return result_type(*avals)
+    kinds = [_PYTHON_TYPES[aval.dtype.kind] if aval.weak else aval.dtype for aval in avals]
+    return _resolve(ufunc, tuple(kinds))
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolve(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> np.dtype[Any]:
+    if all(isinstance(kind, type) for kind in kinds):
+        values = [kind(1) for kind in kinds]
+        return np.asarray(ufunc(*values)).dtype
+    return ufunc.resolve_dtypes((*kinds, None))[-1]
+
+
+def result_type(*avals: ShapeDtype) -> np.dtype[Any]:
+    """`np.result_type` of operands that are not there."""
+    return np.result_type(
+        *[_PYTHON_TYPES[a.dtype.kind](1) if a.weak else a.dtype for a in avals]
+    )
+
+
+def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
+    """The transpose of broadcasting from `shape`: sums the axes that were repeated."""
+    extra = np.ndim(g) - len(shape)
+    if extra < 0:  # a constant rule gave less than it ought to: `g` itself was broadcast later
+        return np.broadcast_to(g, shape)
+    repeated = tuple(
+        i for i in range(np.ndim(g)) if i < extra or (shape[i - extra] == 1 and g.shape[i] != 1)
+    )
+    if repeated:
+        g = np.add.reduce(g, axis=repeated, keepdims=True)
+    return g if g.shape == shape else np.reshape(g, shape)
+
+
+def cast(g: Array, dtype: Any) -> Array:
+    """A (co)tangent in its primal's dtype; the real part where that is real."""
+    if g.dtype.kind == "c" and dtype.kind != "c":
+        g = np.real(g)
+    return g.astype(dtype)
+
+
+# ---- linear and bilinear -------------------------------------------------------------------------
+
+
+def linear(
+    name: str,
+    impl: Rule,
+    *,
+    shape: Rule,
+    transpose: Rule,
+    samples: Samples | None = None,
+) -> Primitive:
+    """Declares a primitive that is linear in its first operand, with any further operands as data.
+
+    `transpose(g, x, *data, **params)` maps the result's cotangent to the operand's; `x` is the
+    operand's `ShapeDtype`, for its value cannot matter.
+    """
+
+    def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
+        x, *data = xs
+        if not wanted[0]:
+            raise MissingRuleError(f"{name} is not differentiable in its further operands")
+        aval = shape_dtype(x)
+        others = [None] * (sum(wanted) - 1)
+        return lambda g: [transpose(g, aval, *data, **params), *others]
+
+    def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
+        if tangents[0] is None:
+            return None
+        return made(tangents[0], *xs[1:], **params)
+
+    made = Primitive(
+        name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples
+    )
+    return made
+
+
+def bilinear(
+    name: str,
+    impl: Rule,
+    *,
+    shape: Rule,
+    left: Rule,
+    right: Rule,
+    samples: Samples | None = None,
+) -> Primitive:
+    """Declares a primitive that is linear in each of its two operands: a product.
+
+    `left(g, a, b, **params)` is the cotangent of `a` (given as a `ShapeDtype`), `right(g, a, b,
+    **params)` that of `b` (given so). The backward pass keeps `b` for the one and `a` for the
+    other, and each only if it is wanted.
+    """
+
+    def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
+        a, b = xs
+        if not wanted[1]:
+            known_a = shape_dtype(a)
+            return lambda g: [_as_dtype(left(g, known_a, b, **params), known_a)]
+        if not wanted[0]:
+            known_b = shape_dtype(b)
+            return lambda g: [_as_dtype(right(g, a, known_b, **params), known_b)]
+        known_a, known_b = shape_dtype(a), shape_dtype(b)
+        return lambda g: [
+            _as_dtype(left(g, known_a, b, **params), known_a),
+            _as_dtype(right(g, a, known_b, **params), known_b),
+        ]
+
+    def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
+        a, b = xs
+        ta, tb = tangents
+        from_a = None if ta is None else made(ta, b, **params)
+        from_b = None if tb is None else made(a, tb, **params)
+        if from_a is None:
+            return from_b
+        return from_a if from_b is None else from_a + from_b
+
+    made = Primitive(
+        name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples
+    )
+    return made
+
+
+def _as_dtype(g: Array, aval: ShapeDtype) -> Array:
+    return g if g.dtype == aval.dtype else cast(g, aval.dtype)
+
+
+# ---- everything else -----------------------------------------------------------------------------
+
+
+def primitive(
+    name: str,
+    impl: Rule,
+    *,
+    shape: Rule,
+    vjp: Rule,
+    jvp: Rule,
+    multiple: bool = False,
+    samples: Samples | None = None,
+) -> Primitive:
+    """Declares a primitive by its rules.
+
+    `vjp(y, *xs, **params)` returns the pullback `g -> (cotangent of each operand, …)`, a tuple, with
+    None where an operand has none: what the closure holds is what the backward pass keeps. `jvp(y, *xs, **params)` returns the
+    pushforward `(t of each operand) -> tangent of y`. With `multiple` results `y`, `g` and the
+    tangent of `y` are tuples; tangents and cotangents that are zero arrive as zeros.
+    """
+
+    def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
+        pullback = vjp(y, *xs, **params)
+        selected = [i for i, flag in enumerate(wanted) if flag]
+        if not multiple:
+
+            def of_one(g: Array) -> list[Array]:
+                cotangents = pullback(g)
+                return [cotangents[i] for i in selected]
+
+            return of_one
+        avals = [shape_dtype(each) for each in y]
+
+        def of_tuple(gs: Sequence[Array]) -> list[Array]:
+            filled = [zeros(a) if g is None else g for g, a in zip(gs, avals, strict=True)]
+            cotangents = pullback(tuple(filled))
+            return [cotangents[i] for i in selected]
+
+        return of_tuple
+
+    def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
+        filled = [
+            zeros(shape_dtype(x)) if t is None and is_inexact(x) else t
+            for t, x in zip(tangents, xs, strict=True)
+        ]
+        return jvp(y, *xs, **params)(*filled)
+
+    return Primitive(
+        name,
+        impl,
+        shape=shape,
+        reverse=reverse,
+        forward=forward,
+        multiple=multiple,
+        samples=samples,
+    )
+
+
+def constant(
+    name: str, impl: Rule, *, shape: Rule, samples: Samples | None = None
+) -> Primitive:
+    """Declares a primitive whose result does not vary with small changes of its operands."""
+    return Primitive(name, impl, shape=shape, reverse=None, forward=None, samples=samples)
+
+
+def zeros(aval: ShapeDtype) -> Array:
+    """Zeros of a shape and dtype, without memory of their own."""
+    return np.broadcast_to(np.zeros((), aval.dtype), aval.shape)

@@ -1,0 +1,287 @@
+"""Sums, means, extrema over axes, and logsumexp."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core import Array, ShapeDtype, implements, shape_dtype
+from .declare import constant, linear, primitive
+from .samples import Sample, values
+from .shape import astype, normalize_axes
+
+Axis = int | Sequence[int] | None
+
+
+def reduced_shape(x: ShapeDtype, axis: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
+    """The shape after reducing these axes."""
+    if keepdims:
+        return tuple([1 if i in axis else n for i, n in enumerate(x.shape)])
+    return tuple([n for i, n in enumerate(x.shape) if i not in axis])
+
+
+def restore(g: Array, x: ShapeDtype, axis: tuple[int, ...]) -> Array:
+    """A reduced array with its lost axes back, of length 1."""
+    if not axis or np.ndim(g) == x.ndim:
+        return g
+    return np.reshape(g, reduced_shape(x, axis, True))
+
+
+def _samples() -> list[Sample]:
+    return [
+        Sample((values(3, 4),), {"axis": (0, 1), "keepdims": False}),
+        Sample((values(3, 4),), {"axis": (1,), "keepdims": True}),
+        Sample((values(2, 3, 4),), {"axis": (0, 2), "keepdims": False}),
+        Sample((values(),), {"axis": (), "keepdims": False}),
+        Sample((values(2, 3),), {"axis": (), "keepdims": False}),
+    ]
+
+
+# ---- sum and mean --------------------------------------------------------------------------------
+
+
+def _sum_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> ShapeDtype:
+    dtype = np.add.reduce(np.zeros(1, x.dtype)).dtype  # small integers sum in a wide type
+    return ShapeDtype(reduced_shape(x, axis, keepdims), dtype)
+
+
+sum_p = linear(
+    "sum",
+    lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    shape=_sum_shape,
+    transpose=lambda g, x, *, axis, keepdims: np.broadcast_to(restore(g, x, axis), x.shape),
+    samples=lambda: [*_samples(), Sample((values(0, 3),), {"axis": (0,), "keepdims": False})],
+)
+mean_p = linear(
+    "mean",
+    lambda x, *, axis, keepdims: np.mean(x, axis=axis, keepdims=keepdims),
+    shape=lambda x, *, axis, keepdims: ShapeDtype(
+        reduced_shape(x, axis, keepdims), x.dtype if x.dtype.kind in "fc" else np.float64
+    ),
+    transpose=lambda g, x, *, axis, keepdims: np.broadcast_to(
+        restore(g, x, axis) / math.prod([x.shape[i] for i in axis]), x.shape
+    ),
+    samples=_samples,
+)
+
+
+@implements(np.sum)
+def sum(a: Array, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
+        initial: Any = None, where: Any = None) -> Array:
+    """The sum over axes, all of them by default."""
+    a = _selected(a, where, 0)
+    if dtype is not None:
+        a = astype(a, dtype)
+    total = sum_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+    return total if initial is None else total + initial
+
+
+@implements(np.mean)
+def mean(a: Array, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
+    """The arithmetic mean over axes, all of them by default."""
+    if dtype is not None:
+        a = astype(a, dtype)
+    return mean_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+
+
+@implements(np.var)
+def var(a: Array, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0,
+        keepdims: bool = False) -> Array:
+    """The mean of the squared distance from the mean; `ddof` is taken from the count."""
+    if dtype is not None:
+        a = astype(a, dtype)
+    axes = normalize_axes(axis, np.ndim(a))
+    centred = a - mean(a, axes, keepdims=True)
+    count = math.prod([np.shape(a)[i] for i in axes]) - ddof
+    return sum(centred * centred, axes, keepdims=keepdims) / count
+
+
+@implements(np.std)
+def std(a: Array, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0,
+        keepdims: bool = False) -> Array:
+    """The square root of `var`."""
+    return np.sqrt(var(a, axis, dtype, out, ddof, keepdims))
+
+
+def _selected(a: Array, where: Any, other: Any) -> Array:
+    return a if where is None else np.where(where, a, other)
+
+
+# ---- extrema -------------------------------------------------------------------------------------
+
+
+def _extremum_vjp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Equal shares for all that tie, so that the shares add up to one."""
+    aval = shape_dtype(x)
+
+    def pullback(g: Array) -> tuple[Array]:
+        return (_share(y, x, aval, axis) * restore(g, aval, axis),)
+
+    return pullback
+
+
+def _share(y: Array, x: Array, aval: ShapeDtype, axis: tuple[int, ...]) -> Array:
+    chosen = astype(x == restore(y, aval, axis), aval.dtype)
+    return chosen / sum(chosen, axis, keepdims=True)
+
+
+def _extremum_jvp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    aval = shape_dtype(x)
+    return lambda t: sum(_share(y, x, aval, axis) * t, axis, keepdims=keepdims)
+
+
+def _extremum_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> ShapeDtype:
+    return ShapeDtype(reduced_shape(x, axis, keepdims), x.dtype)
+
+
+max_p = primitive(
+    "max",
+    lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
+    shape=_extremum_shape,
+    vjp=_extremum_vjp,
+    jvp=_extremum_jvp,
+    samples=_samples,
+)
+min_p = primitive(
+    "min",
+    lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
+    shape=_extremum_shape,
+    vjp=_extremum_vjp,
+    jvp=_extremum_jvp,
+    samples=_samples,
+)
+
+
+@implements(np.max, np.amax)
+def max(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+    """The largest element over axes; its cotangent is shared equally between ties."""
+    return max_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+
+
+@implements(np.min, np.amin)
+def min(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+    """The smallest element over axes; its cotangent is shared equally between ties."""
+    return min_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+
+
+def _position_shape(x: ShapeDtype, *, axis: int | None, keepdims: bool) -> ShapeDtype:
+    axes = tuple(range(x.ndim)) if axis is None else (axis,)
+    return ShapeDtype(reduced_shape(x, axes, keepdims), np.intp)
+
+
+def _position_samples() -> list[Sample]:
+    return [
+        Sample((values(3, 4),), {"axis": 1, "keepdims": False}),
+        Sample((values(3, 4),), {"axis": None, "keepdims": False}),
+        Sample((values(3, 4),), {"axis": 0, "keepdims": True}),
+    ]
+
+
+argmax_p = constant(
+    "argmax",
+    lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims),
+    shape=_position_shape,
+    samples=_position_samples,
+)
+argmin_p = constant(
+    "argmin",
+    lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims),
+    shape=_position_shape,
+    samples=_position_samples,
+)
+
+
+@implements(np.argmax)
+def argmax(a: Array, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+    """The position of the first largest element."""
+    axis = None if axis is None else normalize_axes(axis, np.ndim(a))[0]
+    return argmax_p(a, axis=axis, keepdims=keepdims)
+
+
+@implements(np.argmin)
+def argmin(a: Array, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+    """The position of the first smallest element."""
+    axis = None if axis is None else normalize_axes(axis, np.ndim(a))[0]
+    return argmin_p(a, axis=axis, keepdims=keepdims)
+
+
+def _truth_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> ShapeDtype:
+    return ShapeDtype(reduced_shape(x, axis, keepdims), np.bool_)
+
+
+all_p = constant(
+    "all",
+    lambda x, *, axis, keepdims: np.all(x, axis=axis, keepdims=keepdims),
+    shape=_truth_shape,
+    samples=_samples,
+)
+any_p = constant(
+    "any",
+    lambda x, *, axis, keepdims: np.any(x, axis=axis, keepdims=keepdims),
+    shape=_truth_shape,
+    samples=_samples,
+)
+
+
+@implements(np.all)
+def all(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+    """Whether every element over axes is true."""
+    return all_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+
+
+@implements(np.any)
+def any(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+    """Whether some element over axes is true."""
+    return any_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+
+
+# ---- logsumexp -----------------------------------------------------------------------------------
+
+
+def _logsumexp(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    # A row of -inf has log 0 = -inf, a row with +inf has +inf: shift neither.
+    shift = np.where(np.isfinite(top), top, np.zeros_like(top))
+    total = np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):
+        result = np.log(total) + shift
+    return result if keepdims else result.reshape(
+        [n for i, n in enumerate(np.shape(x)) if i not in axis]
+    )[()]
+
+
+def _weights(y: Array, x: Array, axis: tuple[int, ...]) -> Array:
+    """softmax(x) = exp(x - logsumexp(x)); 0 where every x of the row is -inf."""
+    whole = restore(y, shape_dtype(x), axis)
+    return np.exp(x - np.where(whole == -np.inf, 0, whole))
+
+
+def _logsumexp_vjp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return lambda g: (_weights(y, x, axis) * restore(g, shape_dtype(x), axis),)
+
+
+def _logsumexp_jvp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return lambda t: sum(_weights(y, x, axis) * t, axis, keepdims=keepdims)
+
+
+logsumexp_p = primitive(
+    "logsumexp",
+    _logsumexp,
+    shape=_extremum_shape,
+    vjp=_logsumexp_vjp,
+    jvp=_logsumexp_jvp,
+    samples=_samples,
+)
+
+
+def logsumexp(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """ln Σ exp(aᵢ) over axes, shifted by the largest element so that nothing overflows.
+
+    >>> float(logsumexp(np.array([1000.0, 1000.0])))
+    1000.6931471805599
+    """
+    return logsumexp_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+

@@ -1,0 +1,394 @@
+"""Operations that move elements and compute nothing: reshape, transpose, broadcast, pad, …
+
+All are linear, so each declares its transpose and nothing else. On arrays they return views where
+NumPy does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core import Array, Primitive, ShapeDtype, implements, shape_dtype
+from ..errors import ShapeError
+from .declare import Rule, cast, constant, linear, result_type, unbroadcast, zeros
+from .samples import Sample, values
+
+# ---- one operand ---------------------------------------------------------------------------------
+
+reshape_p = linear(
+    "reshape",
+    lambda x, *, shape: np.reshape(x, shape),
+    shape=lambda x, *, shape: ShapeDtype(shape, x.dtype),
+    transpose=lambda g, x, *, shape: np.reshape(g, x.shape),
+    samples=lambda: [
+        Sample((values(3, 4),), {"shape": (2, 6)}),
+        Sample((values(1, 1),), {"shape": ()}),
+        Sample((values(0, 3),), {"shape": (3, 0, 2)}),
+    ],
+)
+
+
+@implements(np.reshape)
+def reshape(a: Array, shape: int | Sequence[int], order: str = "C", copy: Any = None) -> Array:
+    """The same elements in another shape; one entry may be -1.
+
+    Raises `ValueError` when the sizes differ, `MissingRuleError` for an order other than "C".
+    """
+    if order not in ("C", "A"):
+        raise ValueError(f"reshape of a traced value takes order='C', not {order!r}")
+    if not isinstance(shape, (tuple, list)):
+        shape = (shape,)  # type: ignore[assignment]
+    wanted = [int(n) for n in shape]  # type: ignore[union-attr]
+    size = math.prod(np.shape(a))
+    if wanted.count(-1) == 1:
+        rest = -math.prod(wanted)
+        wanted[wanted.index(-1)] = size // rest if rest else -1
+    if math.prod(wanted) != size or any(n < 0 for n in wanted):
+        raise ShapeError(
+            f"cannot reshape array of size {size} and shape {np.shape(a)} into shape {tuple(shape)}"  # type: ignore[arg-type]
+        )
+    target = tuple(wanted)
+    return a if target == np.shape(a) and shape != () else reshape_p(a, shape=target)
+
+
+@implements(np.ravel)
+def ravel(a: Array, order: str = "C") -> Array:
+    """All elements in one axis."""
+    return reshape(a, -1, order=order)
+
+
+transpose_p = linear(
+    "transpose",
+    lambda x, *, axes: np.transpose(x, axes),
+    shape=lambda x, *, axes: ShapeDtype([x.shape[i] for i in axes], x.dtype),
+    transpose=lambda g, x, *, axes: np.transpose(g, tuple(int(i) for i in np.argsort(axes))),
+    samples=lambda: [
+        Sample((values(2, 3, 4),), {"axes": (2, 0, 1)}),
+        Sample((values(3),), {"axes": (0,)}),
+    ],
+)
+
+
+@implements(np.transpose, np.permute_dims)
+def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
+    """The axes in another order; reversed by default."""
+    ndim = np.ndim(a)
+    order = tuple(reversed(range(ndim))) if axes is None else tuple(int(i) for i in axes)
+    if len(order) != ndim:
+        raise ValueError("axes don't match array")
+    normal = tuple(normalize_axis(i, ndim) for i in order)
+    if len(set(normal)) != ndim:
+        raise ValueError("repeated axis in transpose")
+    return transpose_p(a, axes=normal)
+
+
+@implements(np.swapaxes)
+def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
+    """Two axes exchanged."""
+    order = list(range(np.ndim(a)))
+    i, j = normalize_axis(axis1, len(order)), normalize_axis(axis2, len(order))
+    order[i], order[j] = order[j], order[i]
+    return transpose(a, order)
+
+
+@implements(np.moveaxis)
+def moveaxis(a: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
+    """Axes moved to new places, the others keeping their order."""
+    ndim = np.ndim(a)
+    origins, targets = normalize_axes(source, ndim), normalize_axes(destination, ndim)
+    if len(origins) != len(targets):
+        raise ValueError("`source` and `destination` arguments must have the same number of elements")
+    order = [i for i in range(ndim) if i not in origins]
+    for target, origin in sorted(zip(targets, origins, strict=True)):
+        order.insert(target, origin)
+    return transpose(a, order)
+
+
+@implements(np.squeeze)
+def squeeze(a: Array, axis: int | Sequence[int] | None = None) -> Array:
+    """Without axes of length 1."""
+    shape = np.shape(a)
+    if axis is None:
+        return reshape(a, tuple(n for n in shape if n != 1))
+    axes = normalize_axes(axis, len(shape))
+    if any(shape[i] != 1 for i in axes):
+        raise ValueError("cannot select an axis to squeeze out which has size not equal to one")
+    return reshape(a, tuple(n for i, n in enumerate(shape) if i not in axes))
+
+
+@implements(np.expand_dims)
+def expand_dims(a: Array, axis: int | Sequence[int]) -> Array:
+    """With new axes of length 1 at these places of the result."""
+    count = len(axis) if isinstance(axis, (tuple, list)) else 1
+    axes = normalize_axes(axis, np.ndim(a) + count)
+    rest = iter(np.shape(a))
+    shape = tuple(1 if i in axes else next(rest) for i in range(np.ndim(a) + count))
+    return reshape(a, shape)
+
+
+broadcast_p = linear(
+    "broadcast_to",
+    lambda x, *, shape: np.broadcast_to(x, shape),
+    shape=lambda x, *, shape: ShapeDtype(shape, x.dtype),
+    transpose=lambda g, x, *, shape: unbroadcast(g, x.shape),
+    samples=lambda: [
+        Sample((values(3, 1),), {"shape": (2, 3, 4)}),
+        Sample((values(),), {"shape": (2, 2)}),
+        Sample((values(1),), {"shape": (0,)}),
+    ],
+)
+
+
+@implements(np.broadcast_to)
+def broadcast_to(a: Array, shape: int | Sequence[int], subok: bool = False) -> Array:
+    """The elements repeated along new or length-1 axes."""
+    target = (shape,) if isinstance(shape, int) else tuple(shape)
+    if np.broadcast_shapes(np.shape(a), target) != target:
+        raise ShapeError(f"cannot broadcast shape {np.shape(a)} to {target}")
+    return broadcast_p(a, shape=target)
+
+
+@implements(np.broadcast_arrays)
+def broadcast_arrays(*args: Array, subok: bool = False) -> tuple[Array, ...]:
+    """Each operand broadcast to the shape of all."""
+    shape = np.broadcast_shapes(*[np.shape(a) for a in args])
+    return tuple(broadcast_to(a, shape) for a in args)
+
+
+convert_p = linear(
+    "astype",
+    lambda x, *, dtype: np.asarray(x).astype(dtype),
+    shape=lambda x, *, dtype: ShapeDtype(x.shape, dtype),
+    transpose=lambda g, x, *, dtype: cast(g, x.dtype),
+    samples=lambda: [Sample((values(3, 2),), {"dtype": np.dtype(np.float64)})],
+)
+truncate_p = constant(
+    "astype_integer",
+    lambda x, *, dtype: np.asarray(x).astype(dtype),
+    shape=lambda x, *, dtype: ShapeDtype(x.shape, dtype),
+    samples=lambda: [Sample((values(3, 2),), {"dtype": np.dtype(np.int64)})],
+)
+
+
+@implements(np.astype)
+def astype(x: Array, dtype: Any, *args: Any, copy: bool = True, **kwargs: Any) -> Array:
+    """The values in another dtype. To an integer or boolean type no derivative passes."""
+    wanted = np.dtype(dtype)
+    known = shape_dtype(x)
+    if wanted == known.dtype and not known.weak:
+        return x
+    return (convert_p if wanted.kind in "fc" else truncate_p)(x, dtype=wanted)
+
+
+# ---- several operands ----------------------------------------------------------------------------
+
+
+def _joining(name: str, impl: Rule, shape: Rule, parts: Rule, samples: Rule) -> Primitive:
+    """A primitive that is linear in all of its operands; `parts(g, xs, axis)` takes `g` apart."""
+
+    def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
+        avals = [shape_dtype(x) for x in xs]
+        axis = params["axis"]
+
+        def pullback(g: Array) -> list[Array]:
+            pieces = parts(g, avals, axis)
+            return [
+                cast(piece, aval.dtype)
+                for piece, aval, flag in zip(pieces, avals, wanted, strict=True)
+                if flag
+            ]
+
+        return pullback
+
+    def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
+        filled = [
+            zeros(ShapeDtype(np.shape(x), shape_dtype(y).dtype)) if t is None else t
+            for t, x in zip(tangents, xs, strict=True)
+        ]
+        return made(*filled, **params)
+
+    made = Primitive(name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples)
+    return made
+
+
+def _concatenate_shape(*xs: ShapeDtype, axis: int) -> ShapeDtype:
+    shape = list(xs[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in xs)
+    for x in xs:
+        rest = [(m, n) for i, (m, n) in enumerate(zip(x.shape, shape, strict=True)) if i != axis]
+        if any(m != n for m, n in rest):
+            raise ShapeError(
+                "all the input array dimensions except for the concatenation axis must match exactly"
+            )
+    return ShapeDtype(shape, result_type(*xs))
+
+
+def _split_at(g: Array, xs: Sequence[ShapeDtype], axis: int) -> list[Array]:
+    pieces, start = [], 0
+    before = (slice(None),) * axis
+    for x in xs:
+        stop = start + x.shape[axis]
+        pieces.append(g[(*before, slice(start, stop))])
+        start = stop
+    return pieces
+
+
+concatenate_p = _joining(
+    "concatenate",
+    lambda *xs, axis: np.concatenate(xs, axis=axis),
+    _concatenate_shape,
+    _split_at,
+    lambda: [
+        Sample((values(2, 3), values(2, 1, seed=1), values(2, 0)), {"axis": 1}),
+        Sample((values(3), values(2, seed=1)), {"axis": 0}),
+    ],
+)
+
+
+@implements(np.concatenate, np.concat)
+def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
+    """The arrays one after the other along an axis; flattened first where `axis` is None."""
+    arrays = list(arrays)
+    if not arrays:
+        raise ValueError("need at least one array to concatenate")
+    if axis is None:
+        return concatenate_p(*[ravel(a) for a in arrays], axis=0)
+    if len({np.ndim(a) for a in arrays}) > 1:
+        raise ShapeError("all the input array dimensions must match in number")
+    return concatenate_p(*arrays, axis=normalize_axis(axis, np.ndim(arrays[0])))
+
+
+def _stack_shape(*xs: ShapeDtype, axis: int) -> ShapeDtype:
+    if len({x.shape for x in xs}) > 1:
+        raise ShapeError("all input arrays must have the same shape")
+    shape = list(xs[0].shape)
+    shape.insert(axis, len(xs))
+    return ShapeDtype(shape, result_type(*xs))
+
+
+stack_p = _joining(
+    "stack",
+    lambda *xs, axis: np.stack(xs, axis=axis),
+    _stack_shape,
+    lambda g, xs, axis: [g[(slice(None),) * axis + (i,)] for i in range(len(xs))],
+    lambda: [
+        Sample((values(2, 3), values(2, 3, seed=1)), {"axis": 1}),
+        Sample((values(), values(seed=1)), {"axis": 0}),
+    ],
+)
+
+
+@implements(np.stack)
+def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """The arrays side by side along a new axis."""
+    arrays = list(arrays)
+    if not arrays:
+        raise ValueError("need at least one array to stack")
+    return stack_p(*arrays, axis=normalize_axis(axis, np.ndim(arrays[0]) + 1))
+
+
+# ---- padding -------------------------------------------------------------------------------------
+
+
+def _unpad(g: Array, x: ShapeDtype, *, widths: tuple[tuple[int, int], ...]) -> Array:
+    return g[tuple(slice(low, low + n) for (low, _), n in zip(widths, x.shape, strict=True))]
+
+
+pad_p = linear(
+    "pad",
+    lambda x, *, widths: np.pad(x, widths),
+    shape=lambda x, *, widths: ShapeDtype(
+        [low + n + high for n, (low, high) in zip(x.shape, widths, strict=True)], x.dtype
+    ),
+    transpose=_unpad,
+    samples=lambda: [
+        Sample((values(2, 3),), {"widths": ((1, 2), (0, 3))}),
+        Sample((values(2),), {"widths": ((0, 0),)}),
+    ],
+)
+
+
+@implements(np.pad)
+def pad(
+    array: Array, pad_width: Any, mode: str = "constant", *, constant_values: Array = 0
+) -> Array:
+    """Elements added at the ends of each axis, as `np.pad` with `mode="constant"`.
+
+    `pad_width` is a number, a pair, or a pair for each axis. Raises `ValueError` for other modes.
+    """
+    if mode != "constant":
+        raise ValueError(f"pad of a traced value knows mode='constant', not {mode!r}")
+    ndim = np.ndim(array)
+    pairs = np.broadcast_to(np.asarray(pad_width, dtype=np.intp), (ndim, 2))
+    if (pairs < 0).any():
+        raise ValueError("index can't contain negative values")
+    widths = tuple((int(low), int(high)) for low, high in pairs)
+    padded = pad_p(array, widths=widths)
+    if isinstance(constant_values, (int, float)) and constant_values == 0:
+        return padded
+    inside = np.pad(np.ones(np.shape(array), dtype=bool), widths)
+    fill = np.asarray(constant_values).astype(shape_dtype(array).dtype)
+    return np.where(inside, padded, fill)
+
+
+# ---- axes ----------------------------------------------------------------------------------------
+
+
+def normalize_axis(axis: int, ndim: int) -> int:
+    """A non-negative axis. Raises `numpy.exceptions.AxisError`."""
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return int(axis) % ndim
+
+
+def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Non-negative axes, all of them for None. Raises `ValueError` for a repeated one."""
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, (tuple, list)):
+        axes = tuple(normalize_axis(i, ndim) for i in axis)
+    else:
+        axes = (normalize_axis(axis, ndim),)  # type: ignore[arg-type]
+    if len(set(axes)) != len(axes):
+        raise ValueError("duplicate value in 'axis'")
+    return axes
+
+
+@implements(np.atleast_1d)
+def atleast_1d(a: Array) -> Array:
+    """With at least one axis."""
+    return reshape(a, (1,)) if np.ndim(a) == 0 else a
+
+
+@implements(np.ndim)
+def ndim(a: Array) -> int:
+    """The number of axes."""
+    return len(np.shape(a))
+
+
+@implements(np.shape)
+def shape(a: Array) -> tuple[int, ...]:
+    """The shape of an array, number or tracer."""
+    return shape_dtype(a).shape
+
+
+@implements(np.size)
+def size(a: Array, axis: int | None = None) -> int:
+    """The number of elements."""
+    return math.prod(shape(a)) if axis is None else shape(a)[axis]
+
+
+def _constant_like(function: Rule) -> Rule:
+    def like(a: Array, *args: Any, **kwargs: Any) -> Array:
+        known = shape_dtype(a)
+        return function(np.broadcast_to(np.zeros((), known.dtype), known.shape), *args, **kwargs)
+
+    return like
+
+
+for _function in (np.zeros_like, np.ones_like, np.full_like, np.empty_like):
+    implements(_function)(_constant_like(_function))

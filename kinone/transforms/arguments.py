@@ -1,0 +1,153 @@
+"""The arguments of a transformed function: which are traced, their leaves, and their names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import source, tree
+from ..core import Array, Tracer, shape_dtype
+from ..errors import GradientError, LeafError
+
+
+class Arguments:
+    """A call's arguments, with those at `numbers` and `names` flattened into one list of leaves."""
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        numbers: Sequence[int],
+        names: Sequence[str],
+    ) -> None:
+        self.fun = fun
+        self.args = args
+        self.kwargs = kwargs
+        self.keys: list[int | str] = []
+        self.treedefs: list[tree.TreeDef] = []
+        self.leaves: list[Array] = []
+        for number in numbers:
+            if not -len(args) <= number < len(args):
+                raise GradientError(
+                    f"argnums={number}, but {_name(fun)} was called with {len(args)} positional "
+                    f"arguments, at {source.here()}\n"
+                    "  Pass the argument by position, or select it with argnames."
+                )
+            self._add(number % len(args), args[number])
+        for name in names:
+            if name in kwargs:
+                self._add(name, kwargs[name])
+            else:
+                self._add(self._position(name), None)
+
+    def _add(self, key: int | str, value: Any) -> None:
+        value = self.args[key] if isinstance(key, int) else value
+        leaves, treedef = tree.flatten(value)
+        self.keys.append(key)
+        self.treedefs.append(treedef)
+        self.leaves.extend(leaves)
+
+    def _position(self, name: str) -> int:
+        """Where a named parameter stands among the positional arguments of this call."""
+        try:
+            parameters = list(inspect.signature(self.fun).parameters)
+        except (TypeError, ValueError):
+            parameters = []
+        if name not in parameters or parameters.index(name) >= len(self.args):
+            raise GradientError(
+                f"argnames={name!r}, but {_name(self.fun)} was not called with it, "
+                f"at {source.here()}\n  It got: "
+                f"{', '.join([*parameters[: len(self.args)], *self.kwargs]) or 'nothing'}."
+            )
+        return parameters.index(name)
+
+    def call(self, fun: Callable[..., Any], leaves: Sequence[Array]) -> Any:
+        """`fun` with the selected arguments rebuilt from `leaves`."""
+        args = list(self.args)
+        kwargs = dict(self.kwargs)
+        for key, value in zip(self.keys, self.unflatten(leaves), strict=True):
+            if isinstance(key, int):
+                args[key] = value
+            else:
+                kwargs[key] = value
+        return fun(*args, **kwargs)
+
+    def unflatten(self, leaves: Sequence[Array]) -> list[Any]:
+        """One tree for each selected argument."""
+        trees = []
+        start = 0
+        for treedef in self.treedefs:
+            stop = start + treedef.num_leaves
+            trees.append(tree.unflatten(treedef, leaves[start:stop]))
+            start = stop
+        return trees
+
+    def label(self, index: int) -> str:
+        """The name of a leaf as the user knows it: `params/layers/0/w`."""
+        found = 0
+        for key, treedef in zip(self.keys, self.treedefs, strict=True):
+            if index < found + treedef.num_leaves:
+                path = tree.treedef_paths(treedef)[index - found]
+                name = self._parameter(key)
+                return f"{name}/{path}" if path else name
+            found += treedef.num_leaves
+        raise IndexError(index)
+
+    def _parameter(self, key: int | str) -> str:
+        if isinstance(key, str):
+            return key
+        try:
+            parameters = list(inspect.signature(self.fun).parameters.values())
+        except (TypeError, ValueError):
+            return f"argument {key}"
+        if key < len(parameters) and parameters[key].kind is not parameters[key].VAR_POSITIONAL:
+            return parameters[key].name
+        return f"argument {key}"
+
+
+def check_leaves(
+    arguments: Arguments, name: str, *, integers: Literal["refuse", "ignore"]
+) -> None:
+    """Raises `LeafError` for a leaf that is no number, `GradientError` for an integer argument.
+
+    An integer *leaf inside a tree* is a step counter or an index and is let pass; an argument that
+    is itself an integer is a mistake (`grad(f)(3)`) where `integers` says "refuse".
+    """
+    for index, leaf in enumerate(arguments.leaves):
+        kind = type(leaf)
+        if kind is np.ndarray or kind is float or isinstance(leaf, (Tracer, np.generic)):
+            dtype = getattr(leaf, "dtype", None)
+            if dtype is None or dtype.kind in "fcbiu":
+                continue
+        elif isinstance(leaf, (np.ndarray, bool, int, complex)):
+            continue
+        raise LeafError(
+            f"{arguments.label(index)} is a {kind.__name__}"
+            f"{f' of dtype {leaf.dtype}' if hasattr(leaf, 'dtype') else ''}, and the leaves of a "
+            f"tree under {name} are arrays and numbers, at {source.here()}\n"
+            "  Pass it as another argument, make it a static field of a registered dataclass, or "
+            "use None for nothing."
+        )
+    if integers == "refuse":
+        index = 0
+        for treedef in arguments.treedefs:
+            if treedef.kind is None and shape_dtype(arguments.leaves[index]).dtype.kind in "biu":
+                leaf = arguments.leaves[index]
+                raise GradientError(
+                    f"{arguments.label(index)} is {shape_dtype(leaf)}, and {name} differentiates "
+                    f"with respect to floating-point arguments, at {source.here()}\n"
+                    f"  Write {_as_float(leaf)}, or select another argument with argnums."
+                )
+            index += treedef.num_leaves
+
+
+def _as_float(leaf: Array) -> str:
+    return f"{leaf}.0" if isinstance(leaf, int) else "x.astype(np.float32)"
+
+
+def _name(fun: Callable[..., Any]) -> str:
+    return getattr(fun, "__name__", type(fun).__name__)

@@ -1,0 +1,166 @@
+"""Forward mode: `jvp`. Each value carries its tangent along; a tangent of None is zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import source, tree
+from ..core import Array, Primitive, ShapeDtype, Trace, Tracer, is_inexact, running, shape_dtype
+from ..errors import GradientError, TreeError
+from ..source import Location
+from .arguments import Arguments, check_leaves
+
+
+class ForwardTracer(Tracer):
+    """A concrete value (or a tracer of lower level) and its tangent."""
+
+    __slots__ = ("_location", "tangent", "value")
+
+    def __init__(
+        self, trace: ForwardTrace, value: Array, tangent: Array, location: Location | None
+    ) -> None:
+        self.trace = trace
+        self.value = value
+        self.tangent = tangent
+        self._location = location
+
+    @property
+    def aval(self) -> ShapeDtype:
+        return shape_dtype(self.value)
+
+    @property
+    def location(self) -> Location | None:
+        return self._location
+
+    def _concrete(self, wanted: str) -> Any:
+        if not self.trace.alive:
+            self + 0  # raises the error for values that outlived their trace
+        return self.value
+
+
+class ForwardTrace(Trace):
+    name = "jvp"
+
+    def __init__(self, label: Callable[[int], str]) -> None:
+        super().__init__()
+        self.input_label = label
+        self.inputs: list[ForwardTracer] = []
+
+    def process(self, primitive: Primitive, args: tuple[Array, ...], params: dict[str, Any]) -> Any:
+        values = []
+        tangents = []
+        for arg in args:
+            if type(arg) is ForwardTracer and arg.trace is self:
+                values.append(arg.value)
+                tangents.append(arg.tangent)
+            else:
+                values.append(arg)
+                tangents.append(None)
+        y = primitive(*values, **params)
+        if primitive.forward is None:
+            return y
+        tangent = primitive.forward(y, values, tangents, params)
+        if tangent is None:
+            return y
+        location = source.capture()
+        if not primitive.multiple:
+            return ForwardTracer(self, y, tangent, location)
+        return tuple(
+            ForwardTracer(self, each, t, location) if is_inexact(each) and t is not None else each
+            for each, t in zip(y, tangent, strict=True)
+        )
+
+    def label(self, tracer: Tracer) -> str | None:
+        for index, one in enumerate(self.inputs):
+            if one is tracer:
+                return self.input_label(index)
+        return None
+
+
+def jvp(
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    has_aux: bool = False,
+) -> tuple[Any, ...]:
+    """The value of `fun(*primals)` and its derivative in the direction `tangents`.
+
+    `(x₁, …), (t₁, …) ↦ f(x), Σᵢ ∂f/∂xᵢ · tᵢ`. The tangents have the trees, shapes and dtypes of
+    the primals. With `has_aux`, `fun` returns `(value, aux)` and `jvp` `(value, tangent, aux)`.
+
+    Raises `TreeError` when the structures differ, `ValueError` when a leaf's shape or dtype does,
+    naming the leaf.
+
+        >>> import numpy as np
+        >>> y, t = jvp(lambda x: x * np.sin(x), (0.0,), (1.0,))
+        >>> float(t)
+        0.0
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise GradientError(
+            "jvp wants tuples: jvp(f, (x, y), (tx, ty)); got "
+            f"{type(primals).__name__} and {type(tangents).__name__}, at {source.here()}"
+        )
+    arguments = Arguments(fun, primals, {}, tuple(range(len(primals))), ())
+    check_leaves(arguments, "jvp", integers="ignore")
+    directions = _check_tangents(arguments, tuple(primals), tuple(tangents))
+    trace = ForwardTrace(arguments.label)
+    with running(trace):
+        inputs: list[Array] = []
+        for value, tangent in zip(arguments.leaves, directions, strict=True):
+            if is_inexact(value):
+                tracer = ForwardTracer(trace, value, tangent, trace.started)
+                trace.inputs.append(tracer)
+                inputs.append(tracer)
+            else:
+                inputs.append(value)
+        result = arguments.call(fun, inputs)
+
+    def is_traced(leaf: Any) -> bool:
+        return isinstance(leaf, ForwardTracer) and leaf.trace is trace
+
+    def value_of(leaf: Any) -> Any:
+        return leaf.value if is_traced(leaf) else leaf
+
+    def tangent_of(leaf: Any) -> Any:
+        if is_traced(leaf):
+            return leaf.tangent
+        aval = shape_dtype(leaf)
+        return np.zeros(aval.shape, aval.dtype)[()]
+
+    aux = None
+    if has_aux:
+        result, aux = result
+    value = tree.map(value_of, result)
+    tangent = tree.map(tangent_of, result)
+    return (value, tangent, tree.map(value_of, aux)) if has_aux else (value, tangent)
+
+
+def _check_tangents(
+    arguments: Arguments, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> list[Array]:
+    leaves, treedef = tree.flatten(tangents)
+    if treedef != tree.structure(primals):
+        raise TreeError(
+            f"the tangents' structure is not that of the primals, at {source.here()}\n"
+            + tree.diff(primals, tangents)
+        )
+    checked = []
+    for index, (primal, tangent) in enumerate(zip(arguments.leaves, leaves, strict=True)):
+        want = shape_dtype(primal)
+        if want.dtype.kind not in "fc":
+            checked.append(tangent)
+            continue
+        if isinstance(tangent, (bool, int, float, complex)) and want.shape == ():
+            tangent = want.dtype.type(tangent)
+        got = shape_dtype(tangent)
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise ValueError(
+                f"the tangent of {arguments.label(index)} is {got}, but the primal is {want}, "
+                f"at {source.here()}"
+            )
+        checked.append(tangent)
+    return checked
