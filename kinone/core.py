@@ -30,6 +30,7 @@ from .errors import (
     KinoneError,
     LeakedTracerError,
     MissingRuleError,
+    ShapeError,
     TracerAssignmentError,
     TracerConversionError,
 )
@@ -231,6 +232,13 @@ def explain(error: Exception, name: str, args: Sequence[Array]) -> None:
     place = getattr(error, "_kinone_place")  # noqa: B009 (an attribute that no class declares)
     operands = "".join(f"\n    {describe_operand(arg)}" for arg in args)
     error.args = (f"{text}\n  in {name} at {place}{operands}",)
+
+
+def shape_error(name: str, text: str, *args: Array) -> ShapeError:
+    """A `ShapeError` with the user's line and the operands, for checks made before a primitive."""
+    error = ShapeError(text)
+    explain(error, name, args)
+    return error
 
 
 def describe_operand(x: Array) -> str:

@@ -34,7 +34,10 @@ from .arithmetic import (
     where,
 )
 from .contract import dot, matmul, outer
+from .conv import conv, conv_transpose
 from .index import add_at, getitem, set_at, take, take_along_axis
+from .normalize import batch_norm, batch_norm_inference, log_softmax, softmax
+from .pool import avg_pool, global_avg_pool, max_pool
 from .reduce import all, any, argmax, argmin, logsumexp, max, mean, min, std, sum, var
 from .shape import (
     astype,

@@ -275,6 +275,7 @@ def primitive(
     vjp: Rule,
     jvp: Rule,
     multiple: bool = False,
+    fill: bool = True,
     samples: Samples | None = None,
 ) -> Primitive:
     """Declares a primitive by its rules.
@@ -282,7 +283,8 @@ def primitive(
     `vjp(y, *xs, **params)` returns the pullback `g -> (cotangent of each operand, …)`, a tuple, with
     None where an operand has none: what the closure holds is what the backward pass keeps. `jvp(y, *xs, **params)` returns the
     pushforward `(t of each operand) -> tangent of y`. With `multiple` results `y`, `g` and the
-    tangent of `y` are tuples; tangents and cotangents that are zero arrive as zeros.
+    tangent of `y` are tuples. Tangents, and cotangents of one of several results, that are zero arrive as zeros, or
+    as None with `fill=False`.
     """
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
@@ -298,15 +300,16 @@ def primitive(
         avals = [shape_dtype(each) for each in y]
 
         def of_tuple(gs: Sequence[Array]) -> list[Array]:
-            filled = [zeros(a) if g is None else g for g, a in zip(gs, avals, strict=True)]
-            cotangents = pullback(tuple(filled))
+            if fill:
+                gs = [zeros(a) if g is None else g for g, a in zip(gs, avals, strict=True)]
+            cotangents = pullback(tuple(gs))
             return [cotangents[i] for i in selected]
 
         return of_tuple
 
     def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
         filled = [
-            zeros(shape_dtype(x)) if t is None and is_inexact(x) else t
+            zeros(shape_dtype(x)) if fill and t is None and is_inexact(x) else t
             for t, x in zip(tangents, xs, strict=True)
         ]
         return jvp(y, *xs, **params)(*filled)

@@ -1,0 +1,305 @@
+"""Softmax and batch normalisation: hot enough to have their derivatives in closed form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core import Array, ShapeDtype, shape_dtype, shape_error
+from .declare import primitive, result_type
+from .kernels import normalization
+from .samples import Sample, values
+from .shape import normalize_axis
+from .spatial import channels_first, to_channels_first, to_channels_last
+
+# ---- softmax -------------------------------------------------------------------------------------
+
+
+def _softmax(x: Array, *, axis: int) -> Array:
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    y = np.exp(np.subtract(x, top, dtype=_float(x)))
+    y /= np.add.reduce(y, axis=axis, keepdims=True)
+    return y
+
+
+def _log_softmax(x: Array, *, axis: int) -> Array:
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    shifted = np.subtract(x, top, dtype=_float(x))
+    shifted -= np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
+    return shifted
+
+
+def _float(x: Array) -> Any:
+    dtype = np.asarray(x).dtype
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+def _softmax_derivative(y: Array, x: Array, *, axis: int) -> Any:
+    """The Jacobian diag(y) - y yᵀ is symmetric: one map for tangents and cotangents."""
+    return lambda g: (y * (g - np.sum(g * y, axis=axis, keepdims=True)),)
+
+
+def _same_shape(x: ShapeDtype, *, axis: int) -> ShapeDtype:
+    return ShapeDtype(x.shape, x.dtype if x.dtype.kind == "f" else np.float64)
+
+
+def _axis_samples() -> list[Sample]:
+    return [Sample((values(3, 4),), {"axis": 1}), Sample((values(2, 3, 2),), {"axis": 0})]
+
+
+softmax_p = primitive(
+    "softmax",
+    _softmax,
+    shape=_same_shape,
+    vjp=_softmax_derivative,
+    jvp=lambda y, x, *, axis: lambda t: _softmax_derivative(y, x, axis=axis)(t)[0],
+    samples=_axis_samples,
+)
+log_softmax_p = primitive(
+    "log_softmax",
+    _log_softmax,
+    shape=_same_shape,
+    vjp=lambda y, x, *, axis: (
+        lambda g: (g - np.exp(y) * np.sum(g, axis=axis, keepdims=True),)
+    ),
+    jvp=lambda y, x, *, axis: (
+        lambda t: t - np.sum(np.exp(y) * t, axis=axis, keepdims=True)
+    ),
+    samples=_axis_samples,
+)
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """exp(xᵢ) / Σⱼ exp(xⱼ) along an axis, shifted so that nothing overflows.
+
+    >>> softmax(np.array([1000.0, 1000.0]))
+    array([0.5, 0.5])
+    """
+    return softmax_p(x, axis=normalize_axis(axis, np.ndim(x)))
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """ln softmax(x), without the loss of digits of taking the logarithm afterwards.
+
+    >>> log_softmax(np.array([0.0, 1000.0]))
+    array([-1000.,     0.])
+    """
+    return log_softmax_p(x, axis=normalize_axis(axis, np.ndim(x)))
+
+
+# ---- batch normalisation -------------------------------------------------------------------------
+
+# Channels are last; statistics are over all other axes. With n elements a channel, m and v its mean
+# and (biased) variance, r = 1 / √(v + ε) and x̂ = (x - m) r:
+#
+#     y  = scale · x̂ + bias
+#     dx = scale · r · (g - Σg / n - x̂ · Σ(g x̂) / n),   dscale = Σ(g x̂),   dbias = Σg.
+
+
+def _batch_norm(x: Array, scale: Array, bias: Array, *, epsilon: float) -> Any:
+    return normalization.batch_norm(x, scale, bias, epsilon)[:3]
+
+
+def _batch_norm_shape(x: ShapeDtype, scale: ShapeDtype, bias: ShapeDtype, *, epsilon: float) -> Any:
+    channels = ShapeDtype(x.shape[-1:], x.dtype)
+    return ShapeDtype(x.shape, result_type(x, scale, bias)), channels, channels
+
+
+def _total(x: Array) -> Array:
+    return np.sum(x, axis=tuple(range(np.ndim(x) - 1)))
+
+
+def _per_channel(x: Array) -> int:
+    return max(math.prod(np.shape(x)[:-1]), 1)
+
+
+def _batch_norm_vjp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: float) -> Any:
+    _, mean, var = ys
+
+    def pullback(gs: Any) -> tuple[Array, Array, Array]:
+        g, g_mean, g_var = gs
+        dx = dscale = dbias = None
+        if g is not None:
+            inv_std = 1 / np.sqrt(var + epsilon)
+            dx, dscale, dbias = batch_norm_gradient_p(g, x, scale, mean, inv_std)
+        n = _per_channel(x)
+        if g_mean is not None:
+            part = np.broadcast_to(g_mean / n, np.shape(x))
+            dx = part if dx is None else dx + part
+        if g_var is not None:
+            part = (x - mean) * (g_var * (2 / n))
+            dx = part if dx is None else dx + part
+        return dx, dscale, dbias
+
+    return pullback
+
+
+def _batch_norm_jvp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: float) -> Any:
+    _, mean, var = ys
+
+    def pushforward(tx: Array, tscale: Array, tbias: Array) -> tuple[Array, Array, Array]:
+        n = _per_channel(x)
+        inv_std = 1 / np.sqrt(var + epsilon)
+        centred = x - mean
+        tmean = _total(tx) / n
+        tvar = _total(centred * tx) * (2 / n)
+        tinv = -0.5 * inv_std**3 * tvar
+        ty = (tx - tmean) * (inv_std * scale) + centred * (tinv * scale + inv_std * tscale) + tbias
+        return ty, tmean, tvar
+
+    return pushforward
+
+
+batch_norm_p = primitive(
+    "batch_norm",
+    _batch_norm,
+    shape=_batch_norm_shape,
+    vjp=_batch_norm_vjp,
+    jvp=_batch_norm_jvp,
+    multiple=True,
+    fill=False,
+    samples=lambda: [
+        Sample(
+            (values(*shape), values(shape[-1], seed=1), values(shape[-1], seed=2)),
+            {"epsilon": epsilon},
+        )
+        for shape, epsilon in (((4, 3), 1e-5), ((2, 3, 2, 2), 1e-3))
+    ],
+)
+
+
+def _gradient_shape(g: ShapeDtype, x: ShapeDtype, scale: ShapeDtype, *_: ShapeDtype) -> Any:
+    dtype = result_type(g, x, scale)
+    channels = ShapeDtype(scale.shape, dtype)
+    return ShapeDtype(x.shape, dtype), channels, channels
+
+
+def _gradient_vjp(
+    ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_std: Array
+) -> Any:
+    _, dscale, dbias = ys
+
+    def pullback(hs: Any) -> tuple[Array, ...]:
+        h, h_scale, h_bias = hs
+        n = _per_channel(x)
+        centred = x - mean
+        normal = centred * inv_std
+        inner = g - dbias / n - normal * (dscale / n)
+        factor = scale * inv_std
+        along_bias = h_bias - factor * _total(h) / n
+        along_scale = h_scale - factor * _total(h * normal) / n
+        along_factor = _total(h * inner)
+        along_normal = g * along_scale - h * (factor * dscale / n)
+        along_x = along_normal * inv_std
+        return (
+            h * factor + along_bias + normal * along_scale,
+            along_x,
+            along_factor * inv_std,
+            -_total(along_x),
+            _total(along_normal * centred) + along_factor * scale,
+        )
+
+    return pullback
+
+
+def _gradient_jvp(
+    ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_std: Array
+) -> Any:
+    _, dscale, dbias = ys
+
+    def pushforward(tg: Array, tx: Array, tscale: Array, tmean: Array, tinv: Array) -> Any:
+        n = _per_channel(x)
+        centred = x - mean
+        normal = centred * inv_std
+        tnormal = (tx - tmean) * inv_std + centred * tinv
+        tdbias = _total(tg)
+        tdscale = _total(tg * normal + g * tnormal)
+        inner = g - dbias / n - normal * (dscale / n)
+        tinner = tg - tdbias / n - tnormal * (dscale / n) - normal * (tdscale / n)
+        tfactor = tscale * inv_std + scale * tinv
+        return inner * tfactor + tinner * (scale * inv_std), tdscale, tdbias
+
+    return pushforward
+
+
+batch_norm_gradient_p = primitive(
+    "batch_norm_gradient",
+    normalization.batch_norm_gradient,
+    shape=_gradient_shape,
+    vjp=_gradient_vjp,
+    jvp=_gradient_jvp,
+    multiple=True,
+    samples=lambda: [
+        Sample(
+            (
+                values(*shape, seed=3),
+                values(*shape),
+                *[values(shape[-1], seed=i) for i in (1, 2)],
+                values(shape[-1], seed=4, domain=(0.5, 2.0)),
+            )
+        )
+        for shape in ((4, 3), (2, 3, 2, 2))
+    ],
+)
+
+
+def batch_norm(
+    x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5, layout: str = "NHWC"
+) -> tuple[Array, Array, Array]:
+    """Batch normalisation with the batch's own statistics: `(y, mean, var)`.
+
+    y = scale · (x - mean) / √(var + ε) + bias, with mean and biased variance of each channel over
+    all other axes. `x` is (N, …, C), or (N, C, …) with `layout="NCHW"`; the others are (C,).
+    Derivatives pass through all three results (Ioffe & Szegedy 2015, arXiv:1502.03167).
+
+    Raises `ShapeError` when the channels do not fit.
+
+        >>> y, mean, var = batch_norm(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1))
+        >>> float(mean[0]), float(var[0])
+        (2.0, 1.0)
+    """
+    first = channels_first(layout) and np.ndim(x) > 2
+    x = to_channels_last(x) if first else x
+    _check_channels(x, scale, bias)
+    y, mean, var = batch_norm_p(x, scale, bias, epsilon=epsilon)
+    return (to_channels_first(y) if first else y), mean, var
+
+
+def batch_norm_inference(
+    x: Array,
+    scale: Array,
+    bias: Array,
+    mean: Array,
+    var: Array,
+    *,
+    epsilon: float = 1e-5,
+    layout: str = "NHWC",
+) -> Array:
+    """Batch normalisation with given statistics: x · a + (bias - mean · a), a = scale / √(var + ε).
+
+    Raises `ShapeError` when the channels do not fit.
+
+        >>> batch_norm_inference(np.array([[3.0]]), *map(np.array, ([2.0], [1.0], [1.0], [4.0])),
+        ...                      epsilon=0.0)
+        array([[3.]])
+    """
+    first = channels_first(layout) and np.ndim(x) > 2
+    x = to_channels_last(x) if first else x
+    _check_channels(x, scale, bias, mean, var)
+    factor = scale / np.sqrt(var + epsilon)
+    y = x * factor + (bias - mean * factor)
+    return to_channels_first(y) if first else y
+
+
+def _check_channels(x: Array, *vectors: Array) -> None:
+    if np.ndim(x) < 2 or any(np.shape(v) != np.shape(x)[-1:] for v in vectors):
+        known = ", ".join(str(np.shape(v)) for v in vectors)
+        raise shape_error(
+            "batch_norm",
+            f"batch_norm wants one value for each of the channels of {shape_dtype(x)}, got {known}",
+            x,
+            *vectors,
+        )
+
