@@ -93,6 +93,19 @@ def shape_dtype(x: Array) -> ShapeDtype:
     return ShapeDtype(array.shape, array.dtype)
 
 
+def shape_of(x: Array) -> tuple[int, ...]:
+    """`np.shape(x)`, which for a tracer would go all the way round NumPy's protocol."""
+    try:
+        return x.shape
+    except AttributeError:
+        return np.shape(x)
+
+
+def ndim_of(x: Array) -> int:
+    """`np.ndim(x)`, likewise."""
+    return len(shape_of(x))
+
+
 def is_inexact(x: Array) -> bool:
     """Whether a value is of a floating or complex type, that is, differentiable."""
     if isinstance(x, (float, complex)):

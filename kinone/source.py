@@ -53,11 +53,15 @@ class _State(threading.local):
 _state = _State()
 
 
-def capture() -> Location | None:
-    """The innermost frame that is neither Kinone's nor NumPy's, or the inherited location."""
-    if _state.inherited is not None:
-        return _state.inherited
-    frame = sys._getframe(1)
+def capture(depth: int = 1) -> Location | None:
+    """The innermost frame that is neither Kinone's nor NumPy's, or the inherited location.
+
+    `depth` callers are known to be Kinone's and not looked at.
+    """
+    inherited = _state.inherited
+    if inherited is not None:
+        return inherited
+    frame = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
         if not _internal[code.co_filename]:

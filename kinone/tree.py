@@ -51,13 +51,18 @@ class TreeDef:
     __slots__ = ("children", "kind", "num_leaves", "order", "static")
 
     def __init__(
-        self, kind: type | None, static: Any, order: Any, children: tuple[TreeDef, ...]
+        self,
+        kind: type | None,
+        static: Any,
+        order: Any,
+        children: tuple[TreeDef, ...],
+        num_leaves: int,
     ) -> None:
         self.kind = kind
         self.static = static
         self.order = order
         self.children = children
-        self.num_leaves: int = 1 if kind is None else sum(child.num_leaves for child in children)
+        self.num_leaves = num_leaves
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -86,7 +91,7 @@ class _Star:
         return "*"
 
 
-_LEAF = TreeDef(None, None, None, ())
+_LEAF = TreeDef(None, None, None, (), 1)
 _node_types: dict[type, _NodeType] = {}
 
 
@@ -225,13 +230,10 @@ def _flatten_into(tree: Tree, leaves: list[Any], is_leaf: IsLeaf | None) -> Tree
     if node_type is None:
         leaves.append(tree)
         return _LEAF
+    before = len(leaves)
     children, static, order = node_type.flatten(tree)
-    return TreeDef(
-        type(tree),
-        static,
-        order,
-        tuple([_flatten_into(child, leaves, is_leaf) for child in children]),
-    )
+    definitions = tuple([_flatten_into(child, leaves, is_leaf) for child in children])
+    return TreeDef(type(tree), static, order, definitions, len(leaves) - before)
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Tree:

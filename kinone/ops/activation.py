@@ -15,9 +15,17 @@ from .samples import REAL, broadcasting
 _wide = broadcasting((-8.0, 8.0))
 
 
+def _floating(x: Array) -> Array:
+    """Integers in the dtype in which `np.exp` would take them."""
+    if isinstance(x, (float, complex)) or np.asarray(x).dtype.kind in "fc":
+        return x
+    x = np.asarray(x)
+    return x.astype(np.exp(np.zeros(0, x.dtype)).dtype)
+
+
 def _relu(x: Array) -> Array:
     """max(x, 0)."""
-    return np.maximum(x, 0)
+    return np.maximum(x, False)  # the zero that leaves every dtype as it is, bool too
 
 
 def _sigmoid(x: Array) -> Array:
@@ -33,13 +41,13 @@ def _swish(x: Array) -> Array:
 
 def _softplus(x: Array) -> Array:
     """ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)."""
-    return np.logaddexp(x, 0)
+    return np.logaddexp(_floating(x), 0)
 
 
 def _hard_sigmoid(x: Array) -> Array:
     """min(max(x + 3, 0), 6) / 6: slope 1/6, as in MobileNetV3, PyTorch and JAX (Keras and ONNX's
     default have slope 0.2)."""
-    return np.minimum(np.maximum(x + 3, 0), 6) / 6
+    return np.minimum(np.maximum(_floating(x) + 3, 0), 6) / 6
 
 
 def _hard_swish(x: Array) -> Array:
@@ -65,12 +73,24 @@ def _hard_swish_derivative(g: Array, x: Array) -> Array:
 
 
 relu = elementwise("relu", _relu, _relu_derivative, samples=broadcasting(REAL))
-sigmoid = elementwise("sigmoid", _sigmoid, lambda g, y: g * y * (1 - y), dtype=np.exp, samples=_wide)
+sigmoid = elementwise(
+    "sigmoid", _sigmoid, lambda g, y: g * y * (1 - y), dtype=np.exp, samples=_wide
+)
 swish = elementwise("swish", _swish, _swish_derivative, dtype=np.exp, samples=_wide)
-softplus = elementwise("softplus", _softplus, lambda g, x: g * sigmoid(x), dtype=np.exp, samples=_wide)
+softplus = elementwise(
+    "softplus", _softplus, lambda g, x: g * sigmoid(x), dtype=np.exp, samples=_wide
+)
 hard_sigmoid = elementwise(
-    "hard_sigmoid", _hard_sigmoid, _hard_sigmoid_derivative, dtype=np.exp, samples=broadcasting((-5.0, 5.0))
+    "hard_sigmoid",
+    _hard_sigmoid,
+    _hard_sigmoid_derivative,
+    dtype=np.exp,
+    samples=broadcasting((-5.0, 5.0)),
 )
 hard_swish = elementwise(
-    "hard_swish", _hard_swish, _hard_swish_derivative, dtype=np.exp, samples=broadcasting((-5.0, 5.0))
+    "hard_swish",
+    _hard_swish,
+    _hard_swish_derivative,
+    dtype=np.exp,
+    samples=broadcasting((-5.0, 5.0)),
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import tree
 from ..core import Array, implements
 from .declare import elementwise
 from .samples import POSITIVE, REAL, broadcasting
@@ -127,9 +128,7 @@ isinf = elementwise("isinf", np.isinf, None, dtype=np.bool_, samples=_one)
 isfinite = elementwise("isfinite", np.isfinite, None, dtype=np.bool_, samples=_one)
 
 _flags = broadcasting(REAL, REAL, flags=(True, True))
-logical_and = elementwise(
-    "logical_and", np.logical_and, None, None, dtype=np.bool_, samples=_flags
-)
+logical_and = elementwise("logical_and", np.logical_and, None, None, dtype=np.bool_, samples=_flags)
 logical_or = elementwise("logical_or", np.logical_or, None, None, dtype=np.bool_, samples=_flags)
 logical_not = elementwise(
     "logical_not", np.logical_not, None, dtype=np.bool_, samples=broadcasting(REAL, flags=(True,))
@@ -141,7 +140,9 @@ invert = elementwise("invert", np.invert, None, samples=broadcasting(REAL, flags
 
 
 @implements(np.clip)
-def clip(a: Array, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+def clip(
+    a: Array, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None
+) -> Any:
     """`minimum(maximum(a, a_min), a_max)`; either bound may be None.
 
     >>> clip(np.array([-2.0, 0.5, 7.0]), 0, 6)
@@ -172,8 +173,6 @@ def stop_gradient(x: Any) -> Any:
     >>> float(grad(lambda x: x * stop_gradient(x))(3.0))
     3.0
     """
-    from .. import tree  # noqa: PLC0415
-
     return tree.map(_stopped, x)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, implements
+from ..core import Array, ShapeDtype, implements, ndim_of, shape_of
 from ..errors import ShapeError
 from .declare import bilinear, promote, unbroadcast
 from .samples import Sample, values
@@ -40,36 +40,40 @@ def _matmul(a: Array, b: Array) -> Array:
         return np.matmul(a, b)
     except ValueError:
         _matmul_shape(  # says which axes do not fit, or lets NumPy say the rest
-            ShapeDtype(np.shape(a), np.float64), ShapeDtype(np.shape(b), np.float64)
+            ShapeDtype(shape_of(a), np.float64), ShapeDtype(shape_of(b), np.float64)
         )
         raise
 
 
 def _matmul_left(g: Array, a: ShapeDtype, b: Array) -> Array:
     """The cotangent of `a` in a @ b: g @ bᵀ, over the batch axes that `a` has."""
-    if np.ndim(b) == 1:
+    if a.ndim == 2 and ndim_of(b) == 2:
+        return np.matmul(g, b.mT)
+    if ndim_of(b) == 1:
         if a.ndim == 1:
             return g * b
         return unbroadcast(np.expand_dims(g, -1) * b, a.shape)
     if a.ndim == 1:
         g = np.expand_dims(g, -2)
-        return unbroadcast(np.matmul(g, np.swapaxes(b, -1, -2))[..., 0, :], a.shape)
-    return unbroadcast(np.matmul(g, np.swapaxes(b, -1, -2)), a.shape)
+        return unbroadcast(np.matmul(g, b.mT)[..., 0, :], a.shape)
+    return unbroadcast(np.matmul(g, b.mT), a.shape)
 
 
 def _matmul_right(g: Array, a: Array, b: ShapeDtype) -> Array:
     """The cotangent of `b` in a @ b: aᵀ @ g, over the batch axes that `b` has."""
-    if np.ndim(a) == 1:
+    if b.ndim == 2 and ndim_of(a) == 2:
+        return np.matmul(a.mT, g)
+    if ndim_of(a) == 1:
         if b.ndim == 1:
             return g * a
         return unbroadcast(np.expand_dims(a, -1) * np.expand_dims(g, -2), b.shape)
     if b.ndim == 1:
         g = np.expand_dims(g, -1)
-        return unbroadcast(np.matmul(np.swapaxes(a, -1, -2), g)[..., 0], b.shape)
-    if b.ndim == 2 and np.ndim(a) > 2:
+        return unbroadcast(np.matmul(a.mT, g)[..., 0], b.shape)
+    if b.ndim == 2 and ndim_of(a) > 2:
         # One product over all batches instead of one each and a sum.
-        a, g = np.reshape(a, (-1, np.shape(a)[-1])), np.reshape(g, (-1, np.shape(g)[-1]))
-    return unbroadcast(np.matmul(np.swapaxes(a, -1, -2), g), b.shape)
+        a, g = np.reshape(a, (-1, shape_of(a)[-1])), np.reshape(g, (-1, shape_of(g)[-1]))
+    return unbroadcast(np.matmul(a.mT, g), b.shape)
 
 
 matmul = bilinear(
@@ -97,12 +101,12 @@ implements(np.matmul)(matmul)
 @implements(np.dot)
 def dot(a: Array, b: Array) -> Array:
     """`np.dot`: a matrix product for one and two axes, a product where one has none."""
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
+    if ndim_of(a) == 0 or ndim_of(b) == 0:
         return np.multiply(a, b)
-    if np.ndim(b) <= 2:
+    if ndim_of(b) <= 2:
         return matmul(a, b)
     raise ShapeError(
-        f"dot of a traced value takes at most two axes on the right, got {np.shape(b)}; "
+        f"dot of a traced value takes at most two axes on the right, got {shape_of(b)}; "
         "use matmul or tensordot"
     )
 

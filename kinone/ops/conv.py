@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, shape_error
+from ..core import Array, ShapeDtype, ndim_of, shape_error, shape_of
 from .declare import bilinear, result_type
 from .kernels import convolution
 from .samples import Sample, values
@@ -112,9 +112,7 @@ conv_transpose_p = bilinear(
         (g.shape[0], *input_shape, w.shape[-2] * groups), result_type(g, w)
     ),
     left=lambda t, g, w, *, input_shape, **p: conv_p(t, w, **p),
-    right=lambda t, g, w, *, input_shape, **p: conv_kernel_p(
-        t, g, kernel_shape=w.shape[:-2], **p
-    ),
+    right=lambda t, g, w, *, input_shape, **p: conv_kernel_p(t, g, kernel_shape=w.shape[:-2], **p),
     samples=_transpose_samples,
 )
 conv_kernel_p = bilinear(
@@ -164,10 +162,10 @@ def conv(
     rank = _rank("conv", x, w, first)
     if first:
         x, w = to_channels_last(x), kernel_to_channels_last(w)
-    channels, features = np.shape(x)[-1], np.shape(w)[-1]
-    if channels != np.shape(w)[-2] * groups or features % groups:
+    channels, features = shape_of(x)[-1], shape_of(w)[-1]
+    if channels != shape_of(w)[-2] * groups or features % groups:
         raise _channels("conv", x, w, channels, features, groups, first)
-    params = _params(np.shape(x)[1:-1], np.shape(w)[:-2], rank, strides, padding, dilation, groups)
+    params = _params(shape_of(x)[1:-1], shape_of(w)[:-2], rank, strides, padding, dilation, groups)
     y = conv_p(x, w, **params)
     return to_channels_first(y) if first else y
 
@@ -204,7 +202,7 @@ def conv_transpose(
     rank = _rank("conv_transpose", x, w, first)
     if first:
         x, w = to_channels_last(x), kernel_to_channels_last(w)
-    channels, features = np.shape(x)[-1], np.shape(w)[-1]
+    channels, features = shape_of(x)[-1], shape_of(w)[-1]
     if channels != features or channels % groups:
         raise shape_error(
             "conv_transpose",
@@ -214,7 +212,7 @@ def conv_transpose(
             w,
         )
     stride, spread = sizes(strides, rank, "strides"), sizes(dilation, rank, "dilation")
-    spatial, window = np.shape(x)[1:-1], np.shape(w)[:-2]
+    spatial, window = shape_of(x)[1:-1], shape_of(w)[:-2]
     if isinstance(output_padding, (tuple, list)):
         extra = tuple(int(n) for n in output_padding)
     else:
@@ -266,15 +264,15 @@ def _params(
 
 def _rank(name: str, x: Array, w: Array, first: bool) -> int:
     """The number of spatial axes."""
-    rank = np.ndim(x) - 2
-    if rank < 1 or np.ndim(w) != rank + 2:
+    rank = ndim_of(x) - 2
+    if rank < 1 or ndim_of(w) != rank + 2:
         image = "(N, C, *spatial)" if first else "(N, *spatial, C)"
         kernel = "(K, C, *kernel)" if first else "(*kernel, C, K)"
-        hint = "; add the batch axis with x[None]" if np.ndim(x) == np.ndim(w) - 1 else ""
+        hint = "; add the batch axis with x[None]" if ndim_of(x) == ndim_of(w) - 1 else ""
         raise shape_error(
             name,
             f"{name} wants an input {image} and a kernel {kernel} with as many axes, got "
-            f"{np.shape(x)} and {np.shape(w)}{hint}",
+            f"{shape_of(x)} and {shape_of(w)}{hint}",
             x,
             w,
         )
@@ -284,15 +282,15 @@ def _rank(name: str, x: Array, w: Array, first: bool) -> int:
 def _channels(
     name: str, x: Array, w: Array, channels: int, features: int, groups: int, first: bool
 ) -> Exception:
-    wanted = np.shape(w)[-2] * groups
+    wanted = shape_of(w)[-2] * groups
     text = (
         f"the input has {channels} channels and the kernel takes {wanted}"
         if channels != wanted
         else f"{features} outputs do not divide into {groups} groups"
     )
     if groups > 1:
-        text += f" ({np.shape(w)[-2]} in each of groups={groups})"
-    if channels != wanted and np.shape(x)[1] == wanted and not first:
+        text += f" ({shape_of(w)[-2]} in each of groups={groups})"
+    if channels != wanted and shape_of(x)[1] == wanted and not first:
         text += '; an (N, C, *spatial) array wants layout="NCHW"'
     elif channels != wanted and features == channels:
         text += "; are the kernel's last two axes exchanged?"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, Primitive, ShapeDtype, is_inexact, numpy_functions, shape_dtype
+from ..core import Array, Primitive, ShapeDtype, is_inexact, numpy_functions, shape_dtype, shape_of
 from ..errors import MissingRuleError
 
 Rule = Callable[..., Any]
@@ -74,34 +74,28 @@ def elementwise(
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
         values = (y, *xs)
-        steps = []
-        for i, rule in enumerate(rules):
-            if wanted[i] and rule is not None:
-                x = xs[i]
-                same = getattr(x, "shape", ()) == y.shape
-                steps.append(
-                    (
-                        rule.rule,
-                        tuple([values[pick] for pick in rule.picks]),
-                        None if same else np.shape(x),
-                        getattr(x, "dtype", _FLOAT64),
-                    )
-                )
-            elif wanted[i]:
-                steps.append((None, (), None, None))
+        shape, dtype = y.shape, y.dtype
+        steps: list[Any] = []
+        for i, x in enumerate(xs):
+            if not wanted[i]:
+                continue
+            rule = rules[i]
+            if rule is None:
+                steps.append((None, (), None))
+                continue
+            if type(x) is not np.ndarray and not hasattr(x, "shape"):
+                x = np.asarray(x)
+            fits = x.shape == shape and x.dtype == dtype
+            kept = [values[pick] for pick in rule.picks]
+            steps.append((rule.rule, kept, None if fits else (x.shape, x.dtype)))
+        if len(steps) == 1:
+            return _pullback_one(*steps[0])
 
         def pullback(g: Array) -> list[Array]:
-            cotangents: list[Array] = []
-            for rule, kept, shape, dtype in steps:
-                if rule is None:
-                    cotangents.append(None)
-                    continue
-                ct = rule(g, *kept)
-                if shape is not None:
-                    ct = unbroadcast(ct, shape)
-                if ct.dtype != dtype:
-                    ct = cast(ct, dtype)
-                cotangents.append(ct)
+            cotangents = []
+            for rule, kept, target in steps:
+                cotangent = None if rule is None else rule(g, *kept)
+                cotangents.append(cotangent if target is None else fit(cotangent, *target))
             return cotangents
 
         return pullback
@@ -115,7 +109,7 @@ def elementwise(
                 total = term if total is None else total + term
         if total is None:
             return None
-        if np.shape(total) != y.shape:
+        if shape_of(total) != y.shape:
             total = np.broadcast_to(total, y.shape)
         return total if total.dtype == y.dtype else cast(total, y.dtype)
 
@@ -132,7 +126,15 @@ def elementwise(
     return made
 
 
-_FLOAT64 = np.dtype(np.float64)
+def _pullback_one(rule: Rule | None, kept: Sequence[Array], target: Any) -> Rule:
+    """The pullback of an elementwise operation of which one operand is differentiated."""
+    if rule is None:
+        return lambda g: (None,)
+    if target is None:
+        return lambda g: (rule(g, *kept),)
+    return lambda g: (fit(rule(g, *kept), *target),)
+
+
 _PYTHON_TYPES: dict[str, type] = {"i": int, "f": float, "c": complex}
 
 
@@ -154,18 +156,26 @@ def _resolve(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> np.dtype[Any]:
 
 def result_type(*avals: ShapeDtype) -> np.dtype[Any]:
     """`np.result_type` of operands that are not there."""
-    return np.result_type(
-        *[_PYTHON_TYPES[a.dtype.kind](1) if a.weak else a.dtype for a in avals]
-    )
+    return np.result_type(*[_PYTHON_TYPES[a.dtype.kind](1) if a.weak else a.dtype for a in avals])
+
+
+def fit(g: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """A cotangent in its operand's shape and dtype."""
+    g = unbroadcast(g, shape)
+    return g if g.dtype == dtype else cast(g, dtype)
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     """The transpose of broadcasting from `shape`: sums the axes that were repeated."""
-    extra = np.ndim(g) - len(shape)
+    if g.shape == shape:
+        return g
+    extra = g.ndim - len(shape)
+    if g.shape[extra:] == shape and extra > 0:
+        return np.add.reduce(g, axis=0 if extra == 1 else tuple(range(extra)))
     if extra < 0:  # a constant rule gave less than it ought to: `g` itself was broadcast later
         return np.broadcast_to(g, shape)
     repeated = tuple(
-        i for i in range(np.ndim(g)) if i < extra or (shape[i - extra] == 1 and g.shape[i] != 1)
+        i for i in range(g.ndim) if i < extra or (shape[i - extra] == 1 and g.shape[i] != 1)
     )
     if repeated:
         g = np.add.reduce(g, axis=repeated, keepdims=True)
@@ -209,9 +219,7 @@ def linear(
             return None
         return made(tangents[0], *xs[1:], **params)
 
-    made = Primitive(
-        name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples
-    )
+    made = Primitive(name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples)
     return made
 
 
@@ -226,9 +234,9 @@ def bilinear(
 ) -> Primitive:
     """Declares a primitive that is linear in each of its two operands: a product.
 
-    `left(g, a, b, **params)` is the cotangent of `a` (given as a `ShapeDtype`), `right(g, a, b,
-    **params)` that of `b` (given so). The backward pass keeps `b` for the one and `a` for the
-    other, and each only if it is wanted.
+    `left(g, a, b, **params)` is the cotangent of `a`, of which it may ask shape and dtype alone;
+    `right(g, a, b, **params)` that of `b`, likewise. The backward pass keeps `b` for the one and
+    `a` for the other, and each only if it is wanted.
     """
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
@@ -239,10 +247,10 @@ def bilinear(
         if not wanted[0]:
             known_b = shape_dtype(b)
             return lambda g: [_as_dtype(right(g, a, known_b, **params), known_b)]
-        known_a, known_b = shape_dtype(a), shape_dtype(b)
+        # Both are kept, so each may stand for its own shape.
         return lambda g: [
-            _as_dtype(left(g, known_a, b, **params), known_a),
-            _as_dtype(right(g, a, known_b, **params), known_b),
+            _as_dtype(left(g, a, b, **params), a),
+            _as_dtype(right(g, a, b, **params), b),
         ]
 
     def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
@@ -254,13 +262,11 @@ def bilinear(
             return from_b
         return from_a if from_b is None else from_a + from_b
 
-    made = Primitive(
-        name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples
-    )
+    made = Primitive(name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples)
     return made
 
 
-def _as_dtype(g: Array, aval: ShapeDtype) -> Array:
+def _as_dtype(g: Array, aval: Array) -> Array:
     return g if g.dtype == aval.dtype else cast(g, aval.dtype)
 
 
@@ -325,9 +331,7 @@ def primitive(
     )
 
 
-def constant(
-    name: str, impl: Rule, *, shape: Rule, samples: Samples | None = None
-) -> Primitive:
+def constant(name: str, impl: Rule, *, shape: Rule, samples: Samples | None = None) -> Primitive:
     """Declares a primitive whose result does not vary with small changes of its operands."""
     return Primitive(name, impl, shape=shape, reverse=None, forward=None, samples=samples)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, Tracer, implements, shape_dtype
+from ..core import Array, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
 from ..errors import TracerConversionError
 from .declare import cast, linear, primitive, unbroadcast, zeros
 from .samples import Sample, values
@@ -170,7 +170,7 @@ scatter_p = linear(
     samples=lambda: [
         Sample(
             (np.asarray(s.args[0])[s.params["template"].fill(s.args[1:])], *s.args[1:]),
-            {**s.params, "shape": np.shape(s.args[0])},
+            {**s.params, "shape": shape_of(s.args[0])},
         )
         for s in _samples()
     ],
@@ -195,9 +195,7 @@ def _set_vjp(y: Array, x: Array, v: Array, *arrays: Array, template: Template) -
 
 
 def _set_jvp(y: Array, x: Array, v: Array, *arrays: Array, template: Template) -> Any:
-    return lambda tx, tv, *_: set_p(
-        tx, 0.0 if tv is None else tv, *arrays, template=template
-    )
+    return lambda tx, tv, *_: set_p(tx, 0.0 if tv is None else tv, *arrays, template=template)
 
 
 set_p = primitive(
@@ -229,18 +227,20 @@ def add_at(x: Array, index: Any, value: Array) -> Array:
     """What `x` would be after `np.add.at(x, index, value)`: repeated places add up."""
     template, arrays = split_index(index)
     known = shape_dtype(x)
-    spread = np.broadcast_to(value, np.shape(getitem_p(zeros(known), *arrays, template=template)))
+    spread = np.broadcast_to(value, shape_of(getitem_p(zeros(known), *arrays, template=template)))
     return x + scatter_p(spread, *arrays, template=template, shape=known.shape)
 
 
 @implements(np.take)
-def take(a: Array, indices: Array, axis: int | None = None, out: None = None, mode: str = "raise") -> Array:
+def take(
+    a: Array, indices: Array, axis: int | None = None, out: None = None, mode: str = "raise"
+) -> Array:
     """Elements along an axis by integer index. Raises `IndexError` when one is out of bounds."""
     if mode != "raise":
         raise ValueError(f"take of a traced value knows mode='raise', not {mode!r}")
     if axis is None:
         return getitem(np.reshape(a, -1), indices)
-    axis = axis % np.ndim(a)
+    axis = axis % ndim_of(a)
     return getitem(a, (slice(None),) * axis + (np.asarray(indices),))
 
 
@@ -249,10 +249,10 @@ def take_along_axis(arr: Array, indices: Array, axis: int | None = -1) -> Array:
     """One element of `arr` along an axis for each entry of `indices`."""
     if axis is None:
         arr, axis = np.reshape(arr, -1), 0
-    ndim = np.ndim(arr)
+    ndim = ndim_of(arr)
     axis = axis % ndim
     grid: list[Any] = []
-    for i, n in enumerate(np.shape(indices)):
+    for i, n in enumerate(shape_of(indices)):
         if i == axis:
             grid.append(indices)
         else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, shape_dtype, shape_error
+from ..core import Array, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
 from .declare import primitive, result_type
 from .kernels import normalization
 from .samples import Sample, values
@@ -61,12 +61,8 @@ log_softmax_p = primitive(
     "log_softmax",
     _log_softmax,
     shape=_same_shape,
-    vjp=lambda y, x, *, axis: (
-        lambda g: (g - np.exp(y) * np.sum(g, axis=axis, keepdims=True),)
-    ),
-    jvp=lambda y, x, *, axis: (
-        lambda t: t - np.sum(np.exp(y) * t, axis=axis, keepdims=True)
-    ),
+    vjp=lambda y, x, *, axis: lambda g: (g - np.exp(y) * np.sum(g, axis=axis, keepdims=True),),
+    jvp=lambda y, x, *, axis: lambda t: t - np.sum(np.exp(y) * t, axis=axis, keepdims=True),
     samples=_axis_samples,
 )
 
@@ -77,7 +73,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
     >>> softmax(np.array([1000.0, 1000.0]))
     array([0.5, 0.5])
     """
-    return softmax_p(x, axis=normalize_axis(axis, np.ndim(x)))
+    return softmax_p(x, axis=normalize_axis(axis, ndim_of(x)))
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
@@ -86,7 +82,7 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    return log_softmax_p(x, axis=normalize_axis(axis, np.ndim(x)))
+    return log_softmax_p(x, axis=normalize_axis(axis, ndim_of(x)))
 
 
 # ---- batch normalisation -------------------------------------------------------------------------
@@ -108,11 +104,11 @@ def _batch_norm_shape(x: ShapeDtype, scale: ShapeDtype, bias: ShapeDtype, *, eps
 
 
 def _total(x: Array) -> Array:
-    return np.sum(x, axis=tuple(range(np.ndim(x) - 1)))
+    return np.sum(x, axis=tuple(range(ndim_of(x) - 1)))
 
 
 def _per_channel(x: Array) -> int:
-    return max(math.prod(np.shape(x)[:-1]), 1)
+    return max(math.prod(shape_of(x)[:-1]), 1)
 
 
 def _batch_norm_vjp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: float) -> Any:
@@ -126,7 +122,7 @@ def _batch_norm_vjp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: fl
             dx, dscale, dbias = batch_norm_gradient_p(g, x, scale, mean, inv_std)
         n = _per_channel(x)
         if g_mean is not None:
-            part = np.broadcast_to(g_mean / n, np.shape(x))
+            part = np.broadcast_to(g_mean / n, shape_of(x))
             dx = part if dx is None else dx + part
         if g_var is not None:
             part = (x - mean) * (g_var * (2 / n))
@@ -176,9 +172,7 @@ def _gradient_shape(g: ShapeDtype, x: ShapeDtype, scale: ShapeDtype, *_: ShapeDt
     return ShapeDtype(x.shape, dtype), channels, channels
 
 
-def _gradient_vjp(
-    ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_std: Array
-) -> Any:
+def _gradient_vjp(ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_std: Array) -> Any:
     _, dscale, dbias = ys
 
     def pullback(hs: Any) -> tuple[Array, ...]:
@@ -204,9 +198,7 @@ def _gradient_vjp(
     return pullback
 
 
-def _gradient_jvp(
-    ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_std: Array
-) -> Any:
+def _gradient_jvp(ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_std: Array) -> Any:
     _, dscale, dbias = ys
 
     def pushforward(tg: Array, tx: Array, tscale: Array, tmean: Array, tinv: Array) -> Any:
@@ -260,7 +252,7 @@ def batch_norm(
         >>> float(mean[0]), float(var[0])
         (2.0, 1.0)
     """
-    first = channels_first(layout) and np.ndim(x) > 2
+    first = channels_first(layout) and ndim_of(x) > 2
     x = to_channels_last(x) if first else x
     _check_channels(x, scale, bias)
     y, mean, var = batch_norm_p(x, scale, bias, epsilon=epsilon)
@@ -285,7 +277,7 @@ def batch_norm_inference(
         ...                      epsilon=0.0)
         array([[3.]])
     """
-    first = channels_first(layout) and np.ndim(x) > 2
+    first = channels_first(layout) and ndim_of(x) > 2
     x = to_channels_last(x) if first else x
     _check_channels(x, scale, bias, mean, var)
     factor = scale / np.sqrt(var + epsilon)
@@ -294,12 +286,11 @@ def batch_norm_inference(
 
 
 def _check_channels(x: Array, *vectors: Array) -> None:
-    if np.ndim(x) < 2 or any(np.shape(v) != np.shape(x)[-1:] for v in vectors):
-        known = ", ".join(str(np.shape(v)) for v in vectors)
+    if ndim_of(x) < 2 or any(shape_of(v) != shape_of(x)[-1:] for v in vectors):
+        known = ", ".join(str(shape_of(v)) for v in vectors)
         raise shape_error(
             "batch_norm",
             f"batch_norm wants one value for each of the channels of {shape_dtype(x)}, got {known}",
             x,
             *vectors,
         )
-

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, shape_dtype, shape_error
+from ..core import Array, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
 from .declare import linear, primitive
 from .kernels import pooling
 from .samples import Sample, values
@@ -50,11 +50,13 @@ def _pooled(x: ShapeDtype, window: Sizes, strides: Sizes, padding: Any) -> Sizes
 
 def _max_shape(x: ShapeDtype, **params: Any) -> tuple[ShapeDtype, ShapeDtype]:
     shape = _pooled(x, **params)
-    return ShapeDtype(shape, x.dtype), ShapeDtype(shape, np.min_scalar_type(math.prod(params["window"]) - 1))
+    return ShapeDtype(shape, x.dtype), ShapeDtype(
+        shape, np.min_scalar_type(math.prod(params["window"]) - 1)
+    )
 
 
 def _max_vjp(ys: Any, x: Array, **params: Any) -> Any:
-    spatial = np.shape(x)[1:-1]
+    spatial = shape_of(x)[1:-1]
     index = ys[1]
     return lambda gs: (max_pool_scatter_p(gs[0], index, input_shape=spatial, **params),)
 
@@ -191,7 +193,7 @@ def global_avg_pool(x: Array, *, keepdims: bool = False, layout: str = "NHWC") -
     (2, 3)
     """
     first = channels_first(layout)
-    axes = tuple(range(2, np.ndim(x))) if first else tuple(range(1, np.ndim(x) - 1))
+    axes = tuple(range(2, ndim_of(x))) if first else tuple(range(1, ndim_of(x) - 1))
     return np.mean(x, axis=axes, keepdims=keepdims)
 
 
@@ -204,21 +206,19 @@ def _prepare(
     layout: str,
 ) -> tuple[Array, dict[str, Any], bool]:
     first = channels_first(layout)
-    rank = np.ndim(x) - 2
+    rank = ndim_of(x) - 2
     if rank < 1:
-        raise shape_error(
-            name, f"{name} wants (N, *spatial, C) with at least one spatial axis", x
-        )
+        raise shape_error(name, f"{name} wants (N, *spatial, C) with at least one spatial axis", x)
     if first:
         x = to_channels_last(x)
     shape = sizes(window, rank, "window")
     stride = shape if strides is None else sizes(strides, rank, "strides")
-    widths = pairs(padding, np.shape(x)[1:-1], shape, stride, (1,) * rank)
+    widths = pairs(padding, shape_of(x)[1:-1], shape, stride, (1,) * rank)
     if any(low >= k or high >= k for k, (low, high) in zip(shape, widths, strict=True)):
         raise ValueError(
             f"padding={padding} is not smaller than window={shape}: a window of padding alone has "
             "no value"
         )
-    if 0 in output_sizes(np.shape(x)[1:-1], shape, stride, widths, (1,) * rank):
-        raise shape_error(name, f"a window of {shape} does not fit into {np.shape(x)[1:-1]}", x)
+    if 0 in output_sizes(shape_of(x)[1:-1], shape, stride, widths, (1,) * rank):
+        raise shape_error(name, f"a window of {shape} does not fit into {shape_of(x)[1:-1]}", x)
     return x, {"window": shape, "strides": stride, "padding": widths}, first

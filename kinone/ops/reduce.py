@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, implements, shape_dtype
-from .declare import constant, linear, primitive
+from ..core import Array, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
+from .declare import constant, linear, primitive, promote
 from .samples import Sample, values
 from .shape import astype, normalize_axes
 
@@ -25,7 +25,7 @@ def reduced_shape(x: ShapeDtype, axis: tuple[int, ...], keepdims: bool) -> tuple
 
 def restore(g: Array, x: ShapeDtype, axis: tuple[int, ...]) -> Array:
     """A reduced array with its lost axes back, of length 1."""
-    if not axis or np.ndim(g) == x.ndim:
+    if not axis or g.ndim == x.ndim:
         return g
     return np.reshape(g, reduced_shape(x, axis, True))
 
@@ -55,9 +55,20 @@ sum_p = linear(
     transpose=lambda g, x, *, axis, keepdims: np.broadcast_to(restore(g, x, axis), x.shape),
     samples=lambda: [*_samples(), Sample((values(0, 3),), {"axis": (0,), "keepdims": False})],
 )
+
+
+def _mean(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    if type(x) is np.ndarray and x.dtype.char in "fd" and x.size:
+        # What np.mean does for these two types, without its three calls of Python.
+        shape = x.shape
+        count = math.prod([shape[i] for i in axis])
+        return np.add.reduce(x, axis=axis, keepdims=keepdims) / count
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
 mean_p = linear(
     "mean",
-    lambda x, *, axis, keepdims: np.mean(x, axis=axis, keepdims=keepdims),
+    _mean,
     shape=lambda x, *, axis, keepdims: ShapeDtype(
         reduced_shape(x, axis, keepdims), x.dtype if x.dtype.kind in "fc" else np.float64
     ),
@@ -69,39 +80,60 @@ mean_p = linear(
 
 
 @implements(np.sum)
-def sum(a: Array, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
-        initial: Any = None, where: Any = None) -> Array:
+def sum(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Array:
     """The sum over axes, all of them by default."""
     a = _selected(a, where, 0)
     if dtype is not None:
         a = astype(a, dtype)
-    total = sum_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+    total = sum_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
     return total if initial is None else total + initial
 
 
 @implements(np.mean)
-def mean(a: Array, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Array:
+def mean(
+    a: Array, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False
+) -> Array:
     """The arithmetic mean over axes, all of them by default."""
     if dtype is not None:
         a = astype(a, dtype)
-    return mean_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+    return mean_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
 
 
 @implements(np.var)
-def var(a: Array, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0,
-        keepdims: bool = False) -> Array:
+def var(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+) -> Array:
     """The mean of the squared distance from the mean; `ddof` is taken from the count."""
     if dtype is not None:
         a = astype(a, dtype)
-    axes = normalize_axes(axis, np.ndim(a))
+    axes = normalize_axes(axis, ndim_of(a))
     centred = a - mean(a, axes, keepdims=True)
-    count = math.prod([np.shape(a)[i] for i in axes]) - ddof
+    count = math.prod([shape_of(a)[i] for i in axes]) - ddof
     return sum(centred * centred, axes, keepdims=keepdims) / count
 
 
 @implements(np.std)
-def std(a: Array, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0,
-        keepdims: bool = False) -> Array:
+def std(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+) -> Array:
     """The square root of `var`."""
     return np.sqrt(var(a, axis, dtype, out, ddof, keepdims))
 
@@ -158,13 +190,13 @@ min_p = primitive(
 @implements(np.max, np.amax)
 def max(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The largest element over axes; its cotangent is shared equally between ties."""
-    return max_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+    return max_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
 
 
 @implements(np.min, np.amin)
 def min(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The smallest element over axes; its cotangent is shared equally between ties."""
-    return min_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+    return min_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
 
 
 def _position_shape(x: ShapeDtype, *, axis: int | None, keepdims: bool) -> ShapeDtype:
@@ -197,14 +229,14 @@ argmin_p = constant(
 @implements(np.argmax)
 def argmax(a: Array, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The position of the first largest element."""
-    axis = None if axis is None else normalize_axes(axis, np.ndim(a))[0]
+    axis = None if axis is None else normalize_axes(axis, ndim_of(a))[0]
     return argmax_p(a, axis=axis, keepdims=keepdims)
 
 
 @implements(np.argmin)
 def argmin(a: Array, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The position of the first smallest element."""
-    axis = None if axis is None else normalize_axes(axis, np.ndim(a))[0]
+    axis = None if axis is None else normalize_axes(axis, ndim_of(a))[0]
     return argmin_p(a, axis=axis, keepdims=keepdims)
 
 
@@ -229,28 +261,30 @@ any_p = constant(
 @implements(np.all)
 def all(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Whether every element over axes is true."""
-    return all_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+    return all_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
 
 
 @implements(np.any)
 def any(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Whether some element over axes is true."""
-    return any_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
+    return any_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
 
 
 # ---- logsumexp -----------------------------------------------------------------------------------
 
 
 def _logsumexp(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    if shape_dtype(x).dtype.kind not in "fc":
+        x = np.asarray(x, promote(np.exp, shape_dtype(x)))
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
-    # A row of -inf has log 0 = -inf, a row with +inf has +inf: shift neither.
-    shift = np.where(np.isfinite(top), top, np.zeros_like(top))
-    total = np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)
-    with np.errstate(divide="ignore"):
-        result = np.log(total) + shift
-    return result if keepdims else result.reshape(
-        [n for i, n in enumerate(np.shape(x)) if i not in axis]
-    )[()]
+    if np.isfinite(top).all():
+        result = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
+    else:
+        # A row of -inf has log 0 = -inf, a row with +inf has +inf: shift neither.
+        top = np.where(np.isfinite(top), top, np.zeros_like(top))
+        with np.errstate(divide="ignore"):
+            result = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return result if keepdims else result.reshape(reduced_shape(x, axis, False))[()]
 
 
 def _weights(y: Array, x: Array, axis: tuple[int, ...]) -> Array:
@@ -270,7 +304,9 @@ def _logsumexp_jvp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool)
 logsumexp_p = primitive(
     "logsumexp",
     _logsumexp,
-    shape=_extremum_shape,
+    shape=lambda x, *, axis, keepdims: ShapeDtype(
+        reduced_shape(x, axis, keepdims), promote(np.exp, x)
+    ),
     vjp=_logsumexp_vjp,
     jvp=_logsumexp_jvp,
     samples=_samples,
@@ -283,5 +319,4 @@ def logsumexp(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> float(logsumexp(np.array([1000.0, 1000.0])))
     1000.6931471805599
     """
-    return logsumexp_p(a, axis=normalize_axes(axis, np.ndim(a)), keepdims=keepdims)
-
+    return logsumexp_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, Primitive, ShapeDtype, implements, shape_dtype
+from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
 from ..errors import ShapeError
-from .declare import Rule, cast, constant, linear, result_type, unbroadcast, zeros
+from .declare import Rule, cast, constant, linear, unbroadcast, zeros
 from .samples import Sample, values
 
 # ---- one operand ---------------------------------------------------------------------------------
@@ -43,16 +43,16 @@ def reshape(a: Array, shape: int | Sequence[int], order: str = "C", copy: Any = 
     if not isinstance(shape, (tuple, list)):
         shape = (shape,)  # type: ignore[assignment]
     wanted = [int(n) for n in shape]  # type: ignore[union-attr]
-    size = math.prod(np.shape(a))
+    size = math.prod(shape_of(a))
     if wanted.count(-1) == 1:
         rest = -math.prod(wanted)
         wanted[wanted.index(-1)] = size // rest if rest else -1
     if math.prod(wanted) != size or any(n < 0 for n in wanted):
         raise ShapeError(
-            f"cannot reshape array of size {size} and shape {np.shape(a)} into shape {tuple(shape)}"  # type: ignore[arg-type]
+            f"cannot reshape array of size {size} and shape {shape_of(a)} into shape {tuple(shape)}"  # type: ignore[arg-type]
         )
     target = tuple(wanted)
-    return a if target == np.shape(a) and shape != () else reshape_p(a, shape=target)
+    return a if target == shape_of(a) and shape != () else reshape_p(a, shape=target)
 
 
 @implements(np.ravel)
@@ -76,7 +76,7 @@ transpose_p = linear(
 @implements(np.transpose, np.permute_dims)
 def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
     """The axes in another order; reversed by default."""
-    ndim = np.ndim(a)
+    ndim = ndim_of(a)
     order = tuple(reversed(range(ndim))) if axes is None else tuple(int(i) for i in axes)
     if len(order) != ndim:
         raise ValueError("axes don't match array")
@@ -89,7 +89,7 @@ def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
 @implements(np.swapaxes)
 def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
     """Two axes exchanged."""
-    order = list(range(np.ndim(a)))
+    order = list(range(ndim_of(a)))
     i, j = normalize_axis(axis1, len(order)), normalize_axis(axis2, len(order))
     order[i], order[j] = order[j], order[i]
     return transpose(a, order)
@@ -98,10 +98,12 @@ def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
 @implements(np.moveaxis)
 def moveaxis(a: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """Axes moved to new places, the others keeping their order."""
-    ndim = np.ndim(a)
+    ndim = ndim_of(a)
     origins, targets = normalize_axes(source, ndim), normalize_axes(destination, ndim)
     if len(origins) != len(targets):
-        raise ValueError("`source` and `destination` arguments must have the same number of elements")
+        raise ValueError(
+            "`source` and `destination` arguments must have the same number of elements"
+        )
     order = [i for i in range(ndim) if i not in origins]
     for target, origin in sorted(zip(targets, origins, strict=True)):
         order.insert(target, origin)
@@ -111,7 +113,7 @@ def moveaxis(a: Array, source: int | Sequence[int], destination: int | Sequence[
 @implements(np.squeeze)
 def squeeze(a: Array, axis: int | Sequence[int] | None = None) -> Array:
     """Without axes of length 1."""
-    shape = np.shape(a)
+    shape = shape_of(a)
     if axis is None:
         return reshape(a, tuple(n for n in shape if n != 1))
     axes = normalize_axes(axis, len(shape))
@@ -124,9 +126,9 @@ def squeeze(a: Array, axis: int | Sequence[int] | None = None) -> Array:
 def expand_dims(a: Array, axis: int | Sequence[int]) -> Array:
     """With new axes of length 1 at these places of the result."""
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
-    axes = normalize_axes(axis, np.ndim(a) + count)
-    rest = iter(np.shape(a))
-    shape = tuple(1 if i in axes else next(rest) for i in range(np.ndim(a) + count))
+    axes = normalize_axes(axis, ndim_of(a) + count)
+    rest = iter(shape_of(a))
+    shape = tuple(1 if i in axes else next(rest) for i in range(ndim_of(a) + count))
     return reshape(a, shape)
 
 
@@ -147,15 +149,15 @@ broadcast_p = linear(
 def broadcast_to(a: Array, shape: int | Sequence[int], subok: bool = False) -> Array:
     """The elements repeated along new or length-1 axes."""
     target = (shape,) if isinstance(shape, int) else tuple(shape)
-    if np.broadcast_shapes(np.shape(a), target) != target:
-        raise ShapeError(f"cannot broadcast shape {np.shape(a)} to {target}")
+    if np.broadcast_shapes(shape_of(a), target) != target:
+        raise ShapeError(f"cannot broadcast shape {shape_of(a)} to {target}")
     return broadcast_p(a, shape=target)
 
 
 @implements(np.broadcast_arrays)
 def broadcast_arrays(*args: Array, subok: bool = False) -> tuple[Array, ...]:
     """Each operand broadcast to the shape of all."""
-    shape = np.broadcast_shapes(*[np.shape(a) for a in args])
+    shape = np.broadcast_shapes(*[shape_of(a) for a in args])
     return tuple(broadcast_to(a, shape) for a in args)
 
 
@@ -206,7 +208,7 @@ def _joining(name: str, impl: Rule, shape: Rule, parts: Rule, samples: Rule) -> 
 
     def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
         filled = [
-            zeros(ShapeDtype(np.shape(x), shape_dtype(y).dtype)) if t is None else t
+            zeros(ShapeDtype(shape_of(x), shape_dtype(y).dtype)) if t is None else t
             for t, x in zip(tangents, xs, strict=True)
         ]
         return made(*filled, **params)
@@ -224,7 +226,7 @@ def _concatenate_shape(*xs: ShapeDtype, axis: int) -> ShapeDtype:
             raise ShapeError(
                 "all the input array dimensions except for the concatenation axis must match exactly"
             )
-    return ShapeDtype(shape, result_type(*xs))
+    return ShapeDtype(shape, np.result_type(*[x.dtype for x in xs]))  # numbers are arrays here
 
 
 def _split_at(g: Array, xs: Sequence[ShapeDtype], axis: int) -> list[Array]:
@@ -257,9 +259,9 @@ def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
         raise ValueError("need at least one array to concatenate")
     if axis is None:
         return concatenate_p(*[ravel(a) for a in arrays], axis=0)
-    if len({np.ndim(a) for a in arrays}) > 1:
+    if len({ndim_of(a) for a in arrays}) > 1:
         raise ShapeError("all the input array dimensions must match in number")
-    return concatenate_p(*arrays, axis=normalize_axis(axis, np.ndim(arrays[0])))
+    return concatenate_p(*arrays, axis=normalize_axis(axis, ndim_of(arrays[0])))
 
 
 def _stack_shape(*xs: ShapeDtype, axis: int) -> ShapeDtype:
@@ -267,7 +269,7 @@ def _stack_shape(*xs: ShapeDtype, axis: int) -> ShapeDtype:
         raise ShapeError("all input arrays must have the same shape")
     shape = list(xs[0].shape)
     shape.insert(axis, len(xs))
-    return ShapeDtype(shape, result_type(*xs))
+    return ShapeDtype(shape, np.result_type(*[x.dtype for x in xs]))
 
 
 stack_p = _joining(
@@ -288,7 +290,7 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
     arrays = list(arrays)
     if not arrays:
         raise ValueError("need at least one array to stack")
-    return stack_p(*arrays, axis=normalize_axis(axis, np.ndim(arrays[0]) + 1))
+    return stack_p(*arrays, axis=normalize_axis(axis, ndim_of(arrays[0]) + 1))
 
 
 # ---- padding -------------------------------------------------------------------------------------
@@ -322,7 +324,7 @@ def pad(
     """
     if mode != "constant":
         raise ValueError(f"pad of a traced value knows mode='constant', not {mode!r}")
-    ndim = np.ndim(array)
+    ndim = ndim_of(array)
     pairs = np.broadcast_to(np.asarray(pad_width, dtype=np.intp), (ndim, 2))
     if (pairs < 0).any():
         raise ValueError("index can't contain negative values")
@@ -330,7 +332,7 @@ def pad(
     padded = pad_p(array, widths=widths)
     if isinstance(constant_values, (int, float)) and constant_values == 0:
         return padded
-    inside = np.pad(np.ones(np.shape(array), dtype=bool), widths)
+    inside = np.pad(np.ones(shape_of(array), dtype=bool), widths)
     fill = np.asarray(constant_values).astype(shape_dtype(array).dtype)
     return np.where(inside, padded, fill)
 
@@ -361,13 +363,13 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
 @implements(np.atleast_1d)
 def atleast_1d(a: Array) -> Array:
     """With at least one axis."""
-    return reshape(a, (1,)) if np.ndim(a) == 0 else a
+    return reshape(a, (1,)) if ndim_of(a) == 0 else a
 
 
 @implements(np.ndim)
 def ndim(a: Array) -> int:
     """The number of axes."""
-    return len(np.shape(a))
+    return len(shape_of(a))
 
 
 @implements(np.shape)

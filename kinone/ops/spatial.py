@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array
+from ..core import Array, ndim_of
 
 Sizes = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -43,7 +43,7 @@ def to_channels_first(x: Array) -> Array:
 
 def kernel_to_channels_last(w: Array) -> Array:
     """(K, C, *kernel) → (*kernel, C, K), PyTorch's OIHW to HWIO."""
-    return np.transpose(w, (*range(2, np.ndim(w)), 1, 0))
+    return np.transpose(w, (*range(2, ndim_of(w)), 1, 0))
 
 
 def sizes(value: int | Sequence[int], rank: int, name: str) -> Sizes:
@@ -94,8 +94,5 @@ def output_sizes(
     """⌊(size + padding - reach) / stride⌋ + 1 for each axis, 0 where the window does not fit."""
     return tuple(
         max((n + low + high - ((k - 1) * d + 1)) // s + 1, 0)
-        for n, k, s, (low, high), d in zip(
-            spatial, window, strides, padding, dilation, strict=True
-        )
+        for n, k, s, (low, high), d in zip(spatial, window, strides, padding, dilation, strict=True)
     )
-

@@ -109,9 +109,7 @@ class Arguments:
         return f"argument {key}"
 
 
-def check_leaves(
-    arguments: Arguments, name: str, *, integers: Literal["refuse", "ignore"]
-) -> None:
+def check_leaves(arguments: Arguments, name: str, *, integers: Literal["refuse", "ignore"]) -> None:
     """Raises `LeafError` for a leaf that is no number, `GradientError` for an integer argument.
 
     An integer *leaf inside a tree* is a step counter or an index and is let pass; an argument that

@@ -28,6 +28,7 @@ from ..core import (
     is_inexact,
     running,
     shape_dtype,
+    shape_of,
 )
 from ..errors import GradientError, TreeError
 from ..source import Location
@@ -94,6 +95,10 @@ class ReverseTracer(Tracer):
         return self.value
 
 
+# Views that could not be made writeable yet, because their base is still held read-only.
+_waiting: list[np.ndarray[Any, Any]] = []
+
+
 class ReverseTrace(Trace):
     name = "grad"
 
@@ -103,11 +108,15 @@ class ReverseTrace(Trace):
         self.inputs = 0
         self.input_label = label
         self.frozen: list[np.ndarray[Any, Any]] = []
+        self.outermost = True  # no operand is a tracer of another trace
 
     def input(self, value: Array) -> ReverseTracer:
         """The tracer of an input leaf."""
         if type(value) is np.ndarray:
-            self.freeze(value)
+            if value.flags.writeable:
+                self.freeze(value)
+        elif isinstance(value, Tracer):
+            self.outermost = False
         node = Node(self.count, None, (), 1, self.started)
         self.count += 1
         self.inputs += 1
@@ -118,25 +127,32 @@ class ReverseTrace(Trace):
         wanted = []
         parents = []
         for arg in args:
-            if type(arg) is ReverseTracer and arg.trace is self:
+            kind = type(arg)
+            if kind is ReverseTracer and arg.trace is self:
                 values.append(arg.value)
                 wanted.append(True)
                 parents.append((arg.node, arg.slot))
-            else:
-                if type(arg) is np.ndarray and arg.flags.writeable:
+                continue
+            if kind is np.ndarray:
+                if arg.flags.writeable:
                     self.freeze(arg)
-                values.append(arg)
-                wanted.append(False)
-        y = primitive(*values, **params)
-        if primitive.reverse is None:
+            elif isinstance(arg, Tracer):
+                self.outermost = False
+            elif kind is list or kind is tuple:
+                arg = np.asarray(arg)
+            values.append(arg)
+            wanted.append(False)
+        # With no tracers below, the operation itself; this saves the dispatch a second look.
+        y = (primitive.impl if self.outermost else primitive)(*values, **params)
+        reverse = primitive.reverse
+        if reverse is None:
             return y
-        pullback = primitive.reverse(wanted, y, values, params)
+        pullback = reverse(wanted, y, values, params)
         number = self.count
         self.count = number + 1
         if not primitive.multiple:
-            node = Node(number, pullback, parents, 1, source.capture())
-            return ReverseTracer(self, y, node)
-        node = Node(number, pullback, parents, len(y), source.capture())
+            return ReverseTracer(self, y, Node(number, pullback, parents, 1, source.capture(3)))
+        node = Node(number, pullback, parents, len(y), source.capture(3))
         return tuple(
             ReverseTracer(self, each, node, slot) if is_inexact(each) else each
             for slot, each in enumerate(y)
@@ -147,14 +163,29 @@ class ReverseTrace(Trace):
 
         Writing into it in between would change the derivative of what was computed before.
         """
-        if array.flags.writeable:
-            array.flags.writeable = False
-            self.frozen.append(array)
+        array.setflags(write=False)
+        self.frozen.append(array)
 
     def thaw(self) -> None:
+        """Makes the arrays writeable again.
+
+        A view can be made so only after its base, which may belong to an enclosing run or to
+        another thread's: what has to wait is tried again at the end of the next run.
+        """
+        while _waiting:
+            self.frozen.append(_waiting.pop())
+        views = []
         for array in self.frozen:
-            array.flags.writeable = True
+            try:
+                array.setflags(write=True)
+            except ValueError:
+                views.append(array)
         self.frozen.clear()
+        for view in views:
+            try:
+                view.setflags(write=True)
+            except ValueError:
+                _waiting.append(view)
 
     def label(self, tracer: Tracer) -> str | None:
         assert isinstance(tracer, ReverseTracer)
@@ -171,35 +202,41 @@ def backward(
     as it has run.
     """
     heap: list[int] = []
-    pending: dict[int, tuple[Node, list[Array | None]]] = {}
+    pending: dict[int, tuple[Node, Any]] = {}
+    arrived: dict[int, Array] = {}
 
     def add(node: Node, slot: int, cotangent: Array) -> None:
-        entry = pending.get(node.number)
+        number = node.number
+        if node.pullback is None:
+            before = arrived.get(number)
+            arrived[number] = cotangent if before is None else before + cotangent
+            return
+        entry = pending.get(number)
         if entry is None:
-            entry = pending[node.number] = (node, [None] * node.results)
-            heappush(heap, -node.number)
-        before = entry[1][slot]
-        entry[1][slot] = cotangent if before is None else before + cotangent
+            heappush(heap, -number)
+        if node.results == 1:
+            total = cotangent if entry is None else entry[1] + cotangent
+            pending[number] = (node, total)
+            return
+        slots = [None] * node.results if entry is None else entry[1]
+        slots[slot] = cotangent if slots[slot] is None else slots[slot] + cotangent
+        pending[number] = (node, slots)
 
     for node, slot, cotangent in seeds:
         add(node, slot, cotangent)
-    arrived: dict[int, Array | None] = {}
     with source.inherit() as state:
         while heap:
-            node, cotangents = pending.pop(-heappop(heap))
-            if node.pullback is None:
-                arrived[node.number] = cotangents[0]
-                continue
+            node, cotangent = pending.pop(-heappop(heap))
             state.inherited = node.location
             parents = node.parents
-            results = node.pullback(cotangents[0] if node.results == 1 else cotangents)
-            del cotangents
+            results = node.pullback(cotangent)  # type: ignore[misc]  # only inputs have none
             if once:
                 node.pullback = None
                 node.parents = ()
-            for (parent, slot), cotangent in zip(parents, results, strict=True):
-                if cotangent is not None:
-                    add(parent, slot, cotangent)
+            del cotangent
+            for (parent, slot), result in zip(parents, results, strict=True):
+                if result is not None:
+                    add(parent, slot, result)
             del results
     return [arrived.get(node.number) for node in inputs]
 
@@ -258,21 +295,23 @@ class _Forward:
 
 def _owner(x: Array) -> int:
     """The identity of the array whose memory `x` shows."""
-    while isinstance(x, np.ndarray) and isinstance(x.base, np.ndarray):
+    while type(x) is np.ndarray and x.base is not None:
         x = x.base
     return id(x)
 
 
 def _own(cotangent: Array | None, primal: Array, owners: set[int]) -> Array:
     """A gradient leaf that may be written to: no memory in common with anything else."""
-    if cotangent is None:
-        cotangent = np.zeros(np.shape(primal), shape_dtype(primal).dtype)
-    elif isinstance(cotangent, np.ndarray):
-        owner = _owner(cotangent)
+    if type(cotangent) is np.ndarray:
+        owner = id(cotangent) if cotangent.base is None else _owner(cotangent)
         if owner in owners or not cotangent.flags.writeable:
             cotangent = cotangent.copy()
             owner = id(cotangent)
         owners.add(owner)
+        if type(primal) is np.ndarray:
+            return cotangent
+    elif cotangent is None:
+        cotangent = np.zeros(shape_of(primal), shape_dtype(primal).dtype)
     if isinstance(primal, np.ndarray):
         return np.asarray(cotangent) if isinstance(cotangent, np.generic) else cotangent
     return cotangent[()] if isinstance(cotangent, np.ndarray) else cotangent
@@ -433,9 +472,7 @@ def grad(
 class _Selection:
     """Which arguments are differentiated, and how their gradients are returned."""
 
-    def __init__(
-        self, argnums: int | Sequence[int], argnames: str | Sequence[str] | None
-    ) -> None:
+    def __init__(self, argnums: int | Sequence[int], argnames: str | Sequence[str] | None) -> None:
         names = () if argnames is None else (argnames,) if isinstance(argnames, str) else argnames
         if isinstance(argnums, (int, np.integer)):
             # `argnames` alone means those names alone.
@@ -445,9 +482,7 @@ class _Selection:
             numbers, single = tuple(argnums), False
         self.numbers, self.names = numbers, tuple(names)
         count = len(self.numbers) + len(self.names)
-        self.single = count == 1 and (
-            isinstance(argnames, str) if self.names else single
-        )
+        self.single = count == 1 and (isinstance(argnames, str) if self.names else single)
         self.integers: Literal["refuse", "ignore"] = "refuse"
 
     def of(self, fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
