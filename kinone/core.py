@@ -20,7 +20,6 @@ import math
 import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,7 +38,6 @@ from .errors import (
 # static type expresses without a cast on every line.
 Array = Any
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T", bound="Trace")
 
 
 class ShapeDtype:
@@ -83,10 +81,12 @@ class ShapeDtype:
 
 def shape_dtype(x: Array) -> ShapeDtype:
     """The `ShapeDtype` of an array, number, tracer or `ShapeDtype`."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return ShapeDtype(x.shape, x.dtype)
     if isinstance(x, ShapeDtype):
         return x
-    if isinstance(x, (Tracer, np.ndarray, np.generic)):
-        return ShapeDtype(x.shape, x.dtype, getattr(x, "weak", False))
+    if isinstance(x, Tracer):
+        return x.aval
     if isinstance(x, (bool, int, float, complex)):
         return ShapeDtype((), np.asarray(x).dtype, weak=type(x) is not bool)
     array = np.asarray(x)
@@ -141,21 +141,26 @@ class Trace:
         return None
 
 
-@contextmanager
-def running(trace: T) -> Iterator[T]:
-    """Gives a trace its level and ends it afterwards.
+class running:
+    """`with running(trace):` gives a trace its level and ends it afterwards.
 
     An ended trace has infinite level: a tracer that outlived it wins every dispatch and is found.
     """
-    _depth.level += 1
-    trace.level = _depth.level
-    trace.alive = True
-    try:
-        yield trace
-    finally:
+
+    __slots__ = ("trace",)
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def __enter__(self) -> None:
+        _depth.level += 1
+        self.trace.level = _depth.level
+        self.trace.alive = True
+
+    def __exit__(self, *error: object) -> None:
         _depth.level -= 1
-        trace.level = math.inf
-        trace.alive = False
+        self.trace.level = math.inf
+        self.trace.alive = False
 
 
 # ---- primitives ----------------------------------------------------------------------------------

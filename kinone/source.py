@@ -14,8 +14,6 @@ import linecache
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from types import CodeType
 from typing import NamedTuple
@@ -70,14 +68,17 @@ def capture(depth: int = 1) -> Location | None:
     return None
 
 
-@contextmanager
-def inherit() -> Iterator[_State]:
-    """Lets a backward pass set `.inherited` before each rule; restores it at the end."""
-    before = _state.inherited
-    try:
-        yield _state
-    finally:
-        _state.inherited = before
+class inherit:
+    """`with inherit() as state:` lets a backward pass set `state.inherited` before each rule."""
+
+    __slots__ = ("before",)
+
+    def __enter__(self) -> _State:
+        self.before = _state.inherited
+        return _state
+
+    def __exit__(self, *error: object) -> None:
+        _state.inherited = self.before
 
 
 class Place(NamedTuple):

@@ -232,8 +232,14 @@ def _flatten_into(tree: Tree, leaves: list[Any], is_leaf: IsLeaf | None) -> Tree
         return _LEAF
     before = len(leaves)
     children, static, order = node_type.flatten(tree)
-    definitions = tuple([_flatten_into(child, leaves, is_leaf) for child in children])
-    return TreeDef(type(tree), static, order, definitions, len(leaves) - before)
+    definitions = []
+    for child in children:
+        if type(child) is np.ndarray and is_leaf is None:  # most are; saves a call
+            leaves.append(child)
+            definitions.append(_LEAF)
+        else:
+            definitions.append(_flatten_into(child, leaves, is_leaf))
+    return TreeDef(type(tree), static, order, tuple(definitions), len(leaves) - before)
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Tree:
@@ -247,7 +253,10 @@ def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Tree:
 def _unflatten_from(treedef: TreeDef, leaves: Any) -> Tree:
     if treedef.kind is None:
         return next(leaves)
-    children = [_unflatten_from(child, leaves) for child in treedef.children]
+    children = [
+        next(leaves) if child.kind is None else _unflatten_from(child, leaves)
+        for child in treedef.children
+    ]
     return _node_types[treedef.kind].unflatten(treedef.static, treedef.order, children)
 
 

@@ -101,9 +101,10 @@ implements(np.matmul)(matmul)
 @implements(np.dot)
 def dot(a: Array, b: Array) -> Array:
     """`np.dot`: a matrix product for one and two axes, a product where one has none."""
-    if ndim_of(a) == 0 or ndim_of(b) == 0:
+    columns = ndim_of(b)
+    if columns == 0 or ndim_of(a) == 0:
         return np.multiply(a, b)
-    if ndim_of(b) <= 2:
+    if columns <= 2:
         return matmul(a, b)
     raise ShapeError(
         f"dot of a traced value takes at most two axes on the right, got {shape_of(b)}; "

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,19 @@ class Partial:
     serves tangents and cotangents.
     """
 
-    __slots__ = ("picks", "rule")
+    __slots__ = ("pick", "rule")
 
     def __init__(self, rule: Rule) -> None:
         names = list(inspect.signature(rule).parameters)[1:]
+        places = [{"y": 0, "x": 1, "a": 1, "b": 2, "c": 3}[name] for name in names]
         self.rule = rule
-        self.picks = tuple({"y": 0, "x": 1, "a": 1, "b": 2, "c": 3}[name] for name in names)
+        # `(y, *xs) -> tuple of what the rule needs`. A getter of one place gives no tuple; one of
+        # a slice does.
+        self.pick = (
+            itemgetter(*places)
+            if len(places) > 1
+            else itemgetter(slice(places[0], places[0] + 1) if places else slice(0))
+        )
 
 
 def elementwise(
@@ -81,31 +89,20 @@ def elementwise(
                 continue
             rule = rules[i]
             if rule is None:
-                steps.append((None, (), None))
+                steps.append((_nothing, (), None))
                 continue
             if type(x) is not np.ndarray and not hasattr(x, "shape"):
                 x = np.asarray(x)
             fits = x.shape == shape and x.dtype == dtype
-            kept = [values[pick] for pick in rule.picks]
-            steps.append((rule.rule, kept, None if fits else (x.shape, x.dtype)))
-        if len(steps) == 1:
-            return _pullback_one(*steps[0])
-
-        def pullback(g: Array) -> list[Array]:
-            cotangents = []
-            for rule, kept, target in steps:
-                cotangent = None if rule is None else rule(g, *kept)
-                cotangents.append(cotangent if target is None else fit(cotangent, *target))
-            return cotangents
-
-        return pullback
+            steps.append((rule.rule, rule.pick(values), None if fits else (x.shape, x.dtype)))
+        return _pullback(steps)
 
     def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
         values = (y, *xs)
         total = None
         for rule, tangent in zip(rules, tangents, strict=True):
             if tangent is not None and rule is not None:
-                term = rule.rule(tangent, *[values[pick] for pick in rule.picks])
+                term = rule.rule(tangent, *rule.pick(values))
                 total = term if total is None else total + term
         if total is None:
             return None
@@ -126,13 +123,28 @@ def elementwise(
     return made
 
 
-def _pullback_one(rule: Rule | None, kept: Sequence[Array], target: Any) -> Rule:
-    """The pullback of an elementwise operation of which one operand is differentiated."""
-    if rule is None:
-        return lambda g: (None,)
-    if target is None:
-        return lambda g: (rule(g, *kept),)
-    return lambda g: (fit(rule(g, *kept), *target),)
+def _pullback(steps: list[tuple[Rule, Sequence[Array], Any]]) -> Rule:
+    """The pullback of an elementwise operation: for each differentiated operand its rule, the
+    values that the rule needs, and the operand's shape and dtype where they are not the result's.
+    """
+    if len(steps) == 1:
+        ((rule, kept, target),) = steps
+        if target is None:
+            return lambda g: (rule(g, *kept),)
+        return lambda g: (fit(rule(g, *kept), *target),)
+
+    def pullback(g: Array) -> list[Array]:
+        cotangents = []
+        for rule, kept, target in steps:
+            cotangent = rule(g, *kept)
+            cotangents.append(cotangent if target is None else fit(cotangent, *target))
+        return cotangents
+
+    return pullback
+
+
+def _nothing(g: Array) -> None:
+    """The rule of an operand without a derivative."""
 
 
 _PYTHON_TYPES: dict[str, type] = {"i": int, "f": float, "c": complex}

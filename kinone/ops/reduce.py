@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
+from ..core import Array, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
 from .declare import constant, linear, primitive, promote
 from .samples import Sample, values
 from .shape import astype, normalize_axes
@@ -28,6 +28,15 @@ def restore(g: Array, x: ShapeDtype, axis: tuple[int, ...]) -> Array:
     if not axis or g.ndim == x.ndim:
         return g
     return np.reshape(g, reduced_shape(x, axis, True))
+
+
+def spread(g: Array, shape: tuple[int, ...]) -> Array:
+    """`np.broadcast_to`, by a copy where the array is so small that the view costs more."""
+    if isinstance(g, Tracer) or math.prod(shape) > 4096:
+        return np.broadcast_to(g, shape)
+    copy = np.empty(shape, g.dtype)
+    copy[...] = g
+    return copy
 
 
 def _samples() -> list[Sample]:
@@ -52,7 +61,7 @@ sum_p = linear(
     "sum",
     lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
     shape=_sum_shape,
-    transpose=lambda g, x, *, axis, keepdims: np.broadcast_to(restore(g, x, axis), x.shape),
+    transpose=lambda g, x, *, axis, keepdims: spread(restore(g, x, axis), x.shape),
     samples=lambda: [*_samples(), Sample((values(0, 3),), {"axis": (0,), "keepdims": False})],
 )
 
@@ -72,8 +81,8 @@ mean_p = linear(
     shape=lambda x, *, axis, keepdims: ShapeDtype(
         reduced_shape(x, axis, keepdims), x.dtype if x.dtype.kind in "fc" else np.float64
     ),
-    transpose=lambda g, x, *, axis, keepdims: np.broadcast_to(
-        restore(g, x, axis) / math.prod([x.shape[i] for i in axis]), x.shape
+    transpose=lambda g, x, *, axis, keepdims: spread(
+        restore(g / math.prod([x.shape[i] for i in axis]), x, axis), x.shape
     ),
     samples=_samples,
 )

@@ -95,10 +95,6 @@ class ReverseTracer(Tracer):
         return self.value
 
 
-# Views that could not be made writeable yet, because their base is still held read-only.
-_waiting: list[np.ndarray[Any, Any]] = []
-
-
 class ReverseTrace(Trace):
     name = "grad"
 
@@ -113,7 +109,7 @@ class ReverseTrace(Trace):
     def input(self, value: Array) -> ReverseTracer:
         """The tracer of an input leaf."""
         if type(value) is np.ndarray:
-            if value.flags.writeable:
+            if value.base is None and value.flags.writeable:
                 self.freeze(value)
         elif isinstance(value, Tracer):
             self.outermost = False
@@ -134,7 +130,7 @@ class ReverseTrace(Trace):
                 parents.append((arg.node, arg.slot))
                 continue
             if kind is np.ndarray:
-                if arg.flags.writeable:
+                if arg.base is None and arg.flags.writeable:
                     self.freeze(arg)
             elif isinstance(arg, Tracer):
                 self.outermost = False
@@ -161,31 +157,17 @@ class ReverseTrace(Trace):
     def freeze(self, array: np.ndarray[Any, Any]) -> None:
         """Makes an array that a pullback may hold read-only until the forward run is over.
 
-        Writing into it in between would change the derivative of what was computed before.
+        Writing into it in between would change the derivative of what was computed before. Views
+        are let be: NumPy can make one writeable again only after its base, which may be another
+        run's.
         """
         array.setflags(write=False)
         self.frozen.append(array)
 
     def thaw(self) -> None:
-        """Makes the arrays writeable again.
-
-        A view can be made so only after its base, which may belong to an enclosing run or to
-        another thread's: what has to wait is tried again at the end of the next run.
-        """
-        while _waiting:
-            self.frozen.append(_waiting.pop())
-        views = []
         for array in self.frozen:
-            try:
-                array.setflags(write=True)
-            except ValueError:
-                views.append(array)
+            array.setflags(write=True)
         self.frozen.clear()
-        for view in views:
-            try:
-                view.setflags(write=True)
-            except ValueError:
-                _waiting.append(view)
 
     def label(self, tracer: Tracer) -> str | None:
         assert isinstance(tracer, ReverseTracer)
