@@ -3,7 +3,19 @@
     >>> import numpy as np, kinone as kn
     >>> kn.grad(lambda w: np.sum(np.tanh(w) ** 2))(np.zeros(2))
     array([0., 0.])
+
+    kn.grad, value_and_grad, vjp, jvp      derivatives of ordinary functions
+    kn.graph, eval_shape                   the program and the shapes of a function
+    kn.ops                                 every primitive with its rules
+    kn.tree, kn.random                     trees of arrays; explicit keys
+    kn.nn, kn.models                       layers as init/apply pairs; networks made of them
+    kn.optim, kn.losses                    optimisers as pure state updates; losses
+    kn.data, kn.training                   batches; checkpoints and progress
+    kn.testing                             check_grads and the checks of a primitive's rules
 """
+
+import importlib
+from types import ModuleType
 
 from . import ops, tree
 from .core import ShapeDtype
@@ -13,6 +25,20 @@ from .ops import stop_gradient
 from .transforms import grad, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
+
+# Loaded when they are first asked for: `import kinone` alone costs as little as it can.
+_LAZY = ("data", "losses", "models", "nn", "optim", "random", "testing", "training")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'kinone' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])
+
 
 __all__ = [
     "KeyReuseWarning",

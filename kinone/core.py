@@ -53,7 +53,7 @@ class ShapeDtype:
 
     def __init__(self, shape: Sequence[int], dtype: Any, weak: bool = False) -> None:
         self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.weak = weak
 
     @property
@@ -96,9 +96,10 @@ def shape_dtype(x: Array) -> ShapeDtype:
 def shape_of(x: Array) -> tuple[int, ...]:
     """`np.shape(x)`, which for a tracer would go all the way round NumPy's protocol."""
     try:
-        return x.shape
+        shape: tuple[int, ...] = x.shape
     except AttributeError:
         return np.shape(x)
+    return shape
 
 
 def ndim_of(x: Array) -> int:

@@ -14,6 +14,7 @@ argument reaches are not in it: they have run, and stand in it as constants.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import string
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,10 @@ from .core import (
     running,
     shape_dtype,
 )
-from .errors import KinoneError, TracerConversionError
+from .core import (
+    _leaked as leaked,
+)
+from .errors import KinoneError, LeakedTracerError, TracerConversionError
 from .source import Location
 
 
@@ -152,27 +156,29 @@ def evaluate(program: Graph, leaves: Sequence[Array]) -> list[Array]:
 class GraphTracer(Tracer):
     """A value that is known by shape and dtype alone."""
 
-    __slots__ = ("_location", "var")
+    __slots__ = ("_location", "variable")
 
     def __init__(self, trace: GraphTrace, var: Var, location: Location | None) -> None:
         self.trace = trace
-        self.var = var
+        self.variable = var
         self._location = location
 
     @property
     def aval(self) -> ShapeDtype:
-        return self.var.aval
+        return self.variable.aval
 
     @property
     def location(self) -> Location | None:
         return self._location
 
-    def _concrete(self, wanted: str) -> Any:
-        raise TracerConversionError(
-            f"{wanted}(x) has no answer while {self.trace.name} traces: x is {self.aval}, "
+    def _cut(self, what: str) -> TracerConversionError | LeakedTracerError:
+        if not self.trace.alive:
+            return leaked(self)
+        return TracerConversionError(
+            f"{what} has no answer while {self.trace.name} traces: x is {self.aval}, "
             f"its numbers are not there yet, at {source.here()}\n"
-            "  Write np.where(condition, a, b) for `a if condition else b`, or make the argument "
-            "a plain Python value."
+            "  Write np.where(condition, a, b) for `a if condition else b`, np.stack([a, b]) for "
+            "np.array([a, b]), or make the argument a plain Python value."
         )
 
 
@@ -197,14 +203,16 @@ class GraphTrace(Trace):
 
     def atom(self, value: Array) -> Atom:
         if isinstance(value, GraphTracer) and value.trace is self:
-            return value.var
+            return value.variable
+        if isinstance(value, Tracer) and not value.trace.alive:
+            raise leaked(value)
         if isinstance(value, (Tracer, np.ndarray, np.generic, bool, int, float, complex)):
             return Constant(value)
         return Constant(np.asarray(value))
 
     def label(self, tracer: Tracer) -> str | None:
         assert isinstance(tracer, GraphTracer)
-        return tracer.var.label
+        return tracer.variable.label
 
 
 def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
@@ -233,7 +241,7 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
             atoms = [trace.atom(output) for output in outputs]
         program = Graph(
             getattr(fun, "__name__", type(fun).__name__),
-            [tracer.var for tracer in inputs],
+            [tracer.variable for tracer in inputs],
             trace.equations,
             atoms,
             in_tree,
@@ -256,11 +264,11 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _argument_names(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> list[str]:
-    import inspect
-
     try:
         parameters = [
-            p.name for p in inspect.signature(fun).parameters.values() if p.kind != p.VAR_POSITIONAL
+            p.name
+            for p in inspect.signature(fun).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         ]
     except (TypeError, ValueError):
         parameters = []

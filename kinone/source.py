@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from itertools import islice
-from types import CodeType
+from types import CodeType, FrameType
 from typing import NamedTuple
 
 import numpy as np
@@ -59,12 +59,12 @@ def capture(depth: int = 1) -> Location | None:
     inherited = _state.inherited
     if inherited is not None:
         return inherited
-    frame = sys._getframe(depth)
+    frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
         if not _internal[code.co_filename]:
             return code, frame.f_lasti
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 
@@ -124,12 +124,12 @@ def here() -> str:
 
 def declaration() -> Place | None:
     """The file and line of Kinone, or of a user's module, that declares a primitive."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if name not in ("kinone.core", "kinone.ops.declare"):
             return Place(frame.f_code.co_filename, frame.f_lineno, "")
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

@@ -36,6 +36,7 @@ def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
 
 
 def _matmul(a: Array, b: Array) -> Array:
+    """The matrix product over the last two axes, with NumPy's rules for one axis and for batches."""
     try:
         return np.matmul(a, b)
     except ValueError:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, ndim_of, shape_error, shape_of
+from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_error, shape_of
 from .declare import bilinear, result_type
 from .kernels import convolution
 from .samples import Sample, values
@@ -97,7 +97,7 @@ def _conv_shape(
     return ShapeDtype((x.shape[0], *spatial, w.shape[-1]), result_type(x, w))
 
 
-conv_p = bilinear(
+conv_p: Primitive = bilinear(
     "conv",
     convolution.conv,
     shape=_conv_shape,
@@ -105,7 +105,7 @@ conv_p = bilinear(
     right=lambda g, x, w, **p: conv_kernel_p(x, g, kernel_shape=w.shape[:-2], **p),
     samples=_conv_samples,
 )
-conv_transpose_p = bilinear(
+conv_transpose_p: Primitive = bilinear(
     "conv_transpose",
     convolution.conv_input_gradient,
     shape=lambda g, w, *, input_shape, groups, **p: ShapeDtype(
@@ -115,7 +115,7 @@ conv_transpose_p = bilinear(
     right=lambda t, g, w, *, input_shape, **p: conv_kernel_p(t, g, kernel_shape=w.shape[:-2], **p),
     samples=_transpose_samples,
 )
-conv_kernel_p = bilinear(
+conv_kernel_p: Primitive = bilinear(
     "conv_kernel",
     convolution.conv_weight_gradient,
     shape=lambda x, g, *, kernel_shape, groups, **p: ShapeDtype(
@@ -213,10 +213,12 @@ def conv_transpose(
         )
     stride, spread = sizes(strides, rank, "strides"), sizes(dilation, rank, "dilation")
     spatial, window = shape_of(x)[1:-1], shape_of(w)[:-2]
-    if isinstance(output_padding, (tuple, list)):
-        extra = tuple(int(n) for n in output_padding)
-    else:
-        extra = (int(output_padding),) * rank  # type: ignore[call-overload]
+    extra: tuple[Any, ...]
+    extra = (
+        tuple(output_padding)
+        if isinstance(output_padding, (tuple, list))
+        else (output_padding,) * rank
+    )
     if len(extra) != rank or any(
         not 0 <= e < max(s, d) for e, s, d in zip(extra, stride, spread, strict=False)
     ):

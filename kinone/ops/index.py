@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
+from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
 from ..errors import TracerConversionError
 from .declare import cast, linear, primitive, unbroadcast, zeros
 from .samples import Sample, values
@@ -135,7 +135,7 @@ def _samples() -> list[Sample]:
     ]
 
 
-getitem_p = linear(
+getitem_p: Primitive = linear(
     "getitem",
     _impl,
     shape=_shape,
@@ -158,11 +158,11 @@ def _scatter(g: Array, *arrays: Array, template: Template, shape: tuple[int, ...
     if template.basic or any(np.asarray(a).dtype.kind == "b" for a in arrays):
         result[template.fill(arrays)] = g  # each place once
     else:
-        np.add.at(result, template.fill(arrays), g)  # type: ignore[arg-type]
+        np.add.at(result, template.fill(arrays), g)
     return result
 
 
-scatter_p = linear(
+scatter_p: Primitive = linear(
     "scatter",
     _scatter,
     shape=lambda g, *arrays, template, shape: ShapeDtype(shape, g.dtype),
@@ -198,7 +198,7 @@ def _set_jvp(y: Array, x: Array, v: Array, *arrays: Array, template: Template) -
     return lambda tx, tv, *_: set_p(tx, 0.0 if tv is None else tv, *arrays, template=template)
 
 
-set_p = primitive(
+set_p: Primitive = primitive(
     "set",
     _set,
     shape=lambda x, v, *arrays, template: ShapeDtype(x.shape, x.dtype),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
+from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
 from .declare import linear, primitive
 from .kernels import pooling
 from .samples import Sample, values
@@ -69,7 +69,7 @@ def _max_samples() -> list[Sample]:
     return [Sample((x,), params) for x, params in _cases()]
 
 
-max_pool_p = primitive(
+max_pool_p: Primitive = primitive(
     "max_pool",
     pooling.max_pool,
     shape=_max_shape,
@@ -78,7 +78,7 @@ max_pool_p = primitive(
     multiple=True,
     samples=_max_samples,
 )
-max_pool_gather_p = linear(
+max_pool_gather_p: Primitive = linear(
     "max_pool_gather",
     pooling.max_pool_gather,
     shape=lambda t, index, **params: ShapeDtype(_pooled(t, **params), t.dtype),
@@ -90,7 +90,7 @@ max_pool_gather_p = linear(
         for x, params in _cases()
     ],
 )
-max_pool_scatter_p = linear(
+max_pool_scatter_p: Primitive = linear(
     "max_pool_scatter",
     pooling.max_pool_scatter,
     shape=lambda g, index, *, input_shape, **params: ShapeDtype(
@@ -131,7 +131,7 @@ def max_pool(
 
 # ---- average -------------------------------------------------------------------------------------
 
-avg_pool_p = linear(
+avg_pool_p: Primitive = linear(
     "avg_pool",
     pooling.avg_pool,
     shape=lambda x, *, count_include_pad, **params: ShapeDtype(_pooled(x, **params), x.dtype),
@@ -142,7 +142,7 @@ avg_pool_p = linear(
         for flag in (False, True)
     ],
 )
-avg_pool_spread_p = linear(
+avg_pool_spread_p: Primitive = linear(
     "avg_pool_spread",
     pooling.avg_pool_gradient,
     shape=lambda g, *, input_shape, **params: ShapeDtype(

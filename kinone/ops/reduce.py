@@ -69,9 +69,8 @@ sum_p = linear(
 def _mean(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     if type(x) is np.ndarray and x.dtype.char in "fd" and x.size:
         # What np.mean does for these two types, without its three calls of Python.
-        shape = x.shape
-        count = math.prod([shape[i] for i in axis])
-        return np.add.reduce(x, axis=axis, keepdims=keepdims) / count
+        total: Array = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        return total / math.prod([x.shape[i] for i in axis])
     return np.mean(x, axis=axis, keepdims=keepdims)
 
 
@@ -149,6 +148,36 @@ def std(
 
 def _selected(a: Array, where: Any, other: Any) -> Array:
     return a if where is None else np.where(where, a, other)
+
+
+@implements(np.prod)
+def prod(
+    a: Array, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
+    initial: Any = None, where: Any = None,
+) -> Array:
+    """The product over axes, all of them by default.
+
+    Halves are multiplied until one element is left, so the derivatives of every order hold where
+    elements are zero, too; a quotient y / xᵢ would not.
+    """
+    a = _selected(a, where, 1)
+    known = shape_dtype(a)
+    # Small integers multiply in a wide type.
+    wide = np.multiply.reduce(np.zeros(0, known.dtype)).dtype if dtype is None else np.dtype(dtype)
+    axes = normalize_axes(axis, known.ndim)
+    rest = tuple([i for i in range(known.ndim) if i not in axes])
+    count = math.prod([known.shape[i] for i in axes])
+    shape = [known.shape[i] for i in rest]
+    a = np.reshape(np.transpose(astype(a, wide), (*rest, *axes)), (*shape, count))
+    while count > 1:
+        half = count // 2
+        product = a[..., :half] * a[..., half : 2 * half]
+        a = product if count == 2 * half else np.concatenate([product, a[..., -1:]], axis=-1)
+        count -= half
+    if count == 0:
+        a = np.ones((*shape, 1), wide)
+    a = np.reshape(a, reduced_shape(known, axes, keepdims))
+    return a if initial is None else a * initial
 
 
 # ---- extrema -------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ def kernel_to_channels_last(w: Array) -> Array:
 
 def sizes(value: int | Sequence[int], rank: int, name: str) -> Sizes:
     """One positive integer for each spatial axis."""
-    each = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,) * rank
+    is_one = not isinstance(value, (tuple, list, np.ndarray))
+    each: list[Any] = [value] * rank if is_one else list(value)  # type: ignore[arg-type]
     if len(each) != rank:
         raise ValueError(f"{name}={value} has {len(each)} entries for {rank} spatial axes")
     if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in each):

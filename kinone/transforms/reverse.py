@@ -362,13 +362,23 @@ def _check_cotangent(path: str, primal: Array, cotangent: Array) -> Array:
     return np.asarray(cotangent)
 
 
+def _describe(result: Any) -> str:
+    """What a function returned, in the user's words."""
+    if isinstance(result, (Tracer, np.ndarray, np.generic)):
+        return describe_operand(result)
+    if isinstance(result, tuple):
+        return f"a tuple of {len(result)}"
+    return f"a {type(result).__name__}"
+
+
 def _split_aux(result: Any, has_aux: bool, name: str) -> tuple[Any, Any]:
     if not has_aux:
         return result, None
     if not (isinstance(result, tuple) and len(result) == 2):
         raise GradientError(
             f"{name} with has_aux=True wants a function that returns (value, aux), "
-            f"and this one returned a {type(result).__name__}, at {source.here()}"
+            f"and this one returned {_describe(result)}, at {source.here()}\n"
+            "  Return (loss, aux), or leave has_aux=True away."
         )
     return result
 
