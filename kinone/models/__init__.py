@@ -1,0 +1,10 @@
+"""Well-known models, built from `kinone.nn`; each function returns a `Layer`.
+
+| model                                                        | parameters at 1000 classes        |
+|--------------------------------------------------------------|-----------------------------------|
+| `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152` | 11.7, 21.8, 25.6, 44.5, 60.2 M    |
+"""
+
+from .resnet import resnet, resnet18, resnet34, resnet50, resnet101, resnet152
+
+__all__ = ["resnet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]

@@ -1,0 +1,216 @@
+"""Convolutions, and their transposes that go the other way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..core import Array, ShapeDtype, ndim_of, shape_error
+from ..ops.spatial import Padding, channels_first, sizes
+from ..random import Key
+from .initialisers import Initialiser, he_normal, zeros
+from .layer import Layer, Params, State, describe, entry, parameter_dtype
+
+Sizes = int | Sequence[int]
+
+
+def Conv(
+    features: int,
+    kernel: Sizes,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "SAME",
+    dilation: Sizes = 1,
+    groups: int = 1,
+    use_bias: bool = True,
+    layout: str = "NHWC",
+    kernel_init: Initialiser | None = None,
+    bias_init: Initialiser = zeros,
+) -> Layer:
+    """A small window looks at every place of an image, and at each says the same thing about it.
+
+    y[n, p, k] = Σ_{t, c} x[n, p · stride + t · dilation - padding, c] · kernel[t, c, k] + bias[k]
+
+    (N, *spatial, C) → (N, *out, features), or (N, C, *spatial) → (N, features, *out) with
+    `layout="NCHW"`. `kernel` is the window: its length says how many spatial axes there are, an int
+    is for as many as the input has. `padding` is "SAME", "VALID", an int, an int for each axis, or
+    a (low, high) pair for each axis. With `groups`, group i of the outputs sees group i of the
+    channels; `groups=C` is a depthwise convolution.
+
+    `params["kernel"]` is (*kernel, C / groups, features), or (features, C / groups, *kernel) with
+    "NCHW", and starts from `he_normal()`, with the same numbers in either layout; `params["bias"]`
+    is (features,) and starts at zero.
+
+    Raises `ShapeError` when the input has not the right number of axes or channels.
+
+        >>> from kinone import random
+        >>> params, state = Conv(8, (3, 3), strides=2).init(random.key(0), (1, 28, 28, 1))
+        >>> params["kernel"].shape
+        (3, 3, 1, 8)
+    """
+    start = he_normal() if kernel_init is None else kernel_init
+    name = describe(
+        "Conv",
+        features,
+        kernel,
+        strides=(strides, 1),
+        padding=(padding, "SAME"),
+        dilation=(dilation, 1),
+        groups=(groups, 1),
+        use_bias=(use_bias, True),
+        layout=(layout, "NHWC"),
+    )
+    first = channels_first(layout)
+
+    def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
+        channels, window = _check(name, x, kernel, groups, features, first)
+        dtype = parameter_dtype(x)
+        shape = (*window, channels // groups, features // groups)
+        parts = _draw_groups(start, key["kernel"], groups, shape, dtype)
+        weights = np.concatenate(parts, axis=-1) if groups > 1 else parts[0]
+        params = {"kernel": _to_channels_first(weights) if first else weights}
+        if use_bias:
+            params["bias"] = bias_init(key["bias"], (features,), dtype)
+        return params, {}
+
+    def apply(
+        params: Params, state: State, x: Array, train: bool, key: Key | None
+    ) -> tuple[Array, State]:
+        y = ops.conv(
+            x,
+            entry(params, "kernel", name),
+            strides=strides,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            layout=layout,
+        )
+        return (_add_bias(y, entry(params, "bias", name), first) if use_bias else y), state
+
+    return Layer(init, apply, name)
+
+
+def ConvTranspose(
+    features: int,
+    kernel: Sizes,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "SAME",
+    output_padding: Sizes = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    use_bias: bool = True,
+    layout: str = "NHWC",
+    kernel_init: Initialiser | None = None,
+    bias_init: Initialiser = zeros,
+) -> Layer:
+    """A convolution run backwards: every input element paints a window; strides make images larger.
+
+    It is the transpose of the linear map of `Conv` with the same options, plus a bias. Each axis
+    becomes (size - 1) · stride - low - high + (kernel - 1) · dilation + 1 + output_padding long;
+    with "SAME" size · stride + output_padding.
+
+    `params["kernel"]` is the kernel of the convolution on the way back: (*kernel, features /
+    groups, C), or (C, features / groups, *kernel) with "NCHW", as in PyTorch. It starts from
+    `he_normal()`, whose fan_in is window · C / groups; `params["bias"]` is (features,) and zero.
+
+    Raises `ShapeError` when the input has not the right number of axes or channels.
+
+        >>> from kinone import random
+        >>> layer = ConvTranspose(4, (3, 3), strides=2)
+        >>> params, state = layer.init(random.key(0), (1, 8, 8, 2))
+        >>> layer.apply(params, state, np.ones((1, 8, 8, 2), np.float32))[0].shape
+        (1, 16, 16, 4)
+    """
+    start = he_normal() if kernel_init is None else kernel_init
+    name = describe(
+        "ConvTranspose",
+        features,
+        kernel,
+        strides=(strides, 1),
+        padding=(padding, "SAME"),
+        output_padding=(output_padding, 0),
+        dilation=(dilation, 1),
+        groups=(groups, 1),
+        use_bias=(use_bias, True),
+        layout=(layout, "NHWC"),
+    )
+    first = channels_first(layout)
+
+    def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
+        channels, window = _check(name, x, kernel, groups, features, first)
+        dtype = parameter_dtype(x)
+        shape = (*window, channels // groups, features // groups)
+        # Each group's kernel is drawn with its inputs before its outputs, and stored the other way.
+        parts = _draw_groups(start, key["kernel"], groups, shape, dtype)
+        weights = np.concatenate([np.swapaxes(part, -1, -2) for part in parts], axis=-1)
+        params = {"kernel": _to_channels_first(weights) if first else weights}
+        if use_bias:
+            params["bias"] = bias_init(key["bias"], (features,), dtype)
+        return params, {}
+
+    def apply(
+        params: Params, state: State, x: Array, train: bool, key: Key | None
+    ) -> tuple[Array, State]:
+        y = ops.conv_transpose(
+            x,
+            entry(params, "kernel", name),
+            strides=strides,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
+            groups=groups,
+            layout=layout,
+        )
+        return (_add_bias(y, entry(params, "bias", name), first) if use_bias else y), state
+
+    return Layer(init, apply, name)
+
+
+def _check(
+    name: str, x: ShapeDtype, kernel: Sizes, groups: int, features: int, first: bool
+) -> tuple[int, tuple[int, ...]]:
+    """The number of channels and the window; raises where the input cannot fit."""
+    rank = x.ndim - 2
+    if rank < 1 or (not isinstance(kernel, int) and len(kernel) != rank):
+        axes = "(N, C, *spatial)" if first else "(N, *spatial, C)"
+        window = "one or more" if isinstance(kernel, int) else len(kernel)
+        raise shape_error(
+            name,
+            f"the kernel has {window} spatial axes, so the input is {axes} with as many, and this "
+            f"one has {x.ndim} axes",
+            x,
+        )
+    channels = x.shape[1] if first else x.shape[-1]
+    if channels % groups or features % groups:
+        raise shape_error(
+            name,
+            f"{channels} channels and {features} features do not both divide into {groups} groups",
+            x,
+        )
+    return channels, sizes(kernel, rank, "kernel")
+
+
+def _draw_groups(
+    start: Initialiser, key: Key, groups: int, shape: tuple[int, ...], dtype: Any
+) -> list[Array]:
+    """One kernel for each group: to the initialiser a group is a convolution of its own."""
+    if groups == 1:
+        return [start(key, shape, dtype)]
+    return [start(each, shape, dtype) for each in key.split(groups)]
+
+
+def _to_channels_first(kernel: Array) -> Array:
+    """(*kernel, C, K) → (K, C, *kernel), in memory of that order."""
+    rank = ndim_of(kernel) - 2
+    turned: Array = np.transpose(kernel, (rank + 1, rank, *range(rank)))
+    return np.ascontiguousarray(turned) if isinstance(turned, np.ndarray) else turned
+
+
+def _add_bias(y: Array, bias: Array, first: bool) -> Array:
+    if first:
+        bias = np.reshape(bias, (-1,) + (1,) * (ndim_of(y) - 2))
+    return y + bias

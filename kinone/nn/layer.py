@@ -1,0 +1,123 @@
+"""What a layer is: a pair of pure functions, and the helpers that all families share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import source
+from ..core import Array, ShapeDtype, shape_dtype
+from ..errors import TreeError
+from ..random import Key
+
+Params = dict[str, Any]
+State = dict[str, Any]
+InitFunction = Callable[[Key, ShapeDtype], tuple[Params, State]]
+ApplyFunction = Callable[[Params, State, Array, bool, Key | None], tuple[Array, State]]
+
+
+class Layer:
+    """A pair of pure functions, `init` and `apply`; it holds no numbers itself.
+
+        params, state = layer.init(key, x_shape)
+        y, state      = layer.apply(params, state, x, train=False, key=None)
+
+    `params` is what is trained, `state` what changes otherwise (the running averages of batch
+    normalisation); both are dicts of arrays, `{}` where there is nothing. Shapes are inferred from
+    the input's, so no layer is told its number of inputs.
+
+    A layer of your own is two functions, `init(key, x)` with `x` a `ShapeDtype`, and
+    `apply(params, state, x, train, key)`:
+
+        >>> from kinone import random
+        >>> def init(key, x):
+        ...     return {"scale": np.ones(x.shape[-1], x.dtype)}, {}
+        >>> def apply(params, state, x, train, key):
+        ...     return x * params["scale"], state
+        >>> scale = Layer(init, apply, "Scale()")
+        >>> params, state = scale.init(random.key(0), (1, 3))
+        >>> scale.apply(params, state, np.array([[1.0, 2.0, 3.0]]))
+        (array([[1., 2., 3.]]), {})
+    """
+
+    __slots__ = ("_apply", "_init", "name")
+
+    def __init__(self, init: InitFunction, apply: ApplyFunction, name: str = "Layer()") -> None:
+        self._init = init
+        self._apply = apply
+        self.name = name
+
+    def init(self, key: Key, x_shape: Sequence[int] | ShapeDtype | Array) -> tuple[Params, State]:
+        """Initial parameters and state for inputs of this shape, batch axis included.
+
+        `x_shape` is a shape, for float32 parameters; or an array or `ShapeDtype` such as
+        `ShapeDtype((1, 28, 28, 1), "float64")`, for parameters of its dtype.
+
+        Raises `ShapeError` when the layer cannot take such an input.
+        """
+        if not isinstance(key, Key):
+            raise TypeError(
+                f"{self.name}: init wants a random key first, got {key!r:.40}, at {source.here()}\n"
+                "  Write layer.init(kinone.random.key(0), x_shape)."
+            )
+        return self._init(key, _input(x_shape))
+
+    def apply(
+        self, params: Params, state: State, x: Array, train: bool = False, key: Key | None = None
+    ) -> tuple[Array, State]:
+        """The layer's output and its next state.
+
+        With `train`, dropout drops (and wants a `key`) and batch normalisation uses the batch.
+
+        Raises `ShapeError` when the input does not fit, `TreeError` when the parameters do not.
+        """
+        return self._apply(params, state, x, train, key)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def stateless(function: Callable[[Array], Array], name: str) -> Layer:
+    """The layer without parameters that applies a function.
+
+    >>> stateless(np.abs, "Abs()").apply({}, {}, np.array([-1.0]))
+    (array([1.]), {})
+    """
+    return Layer(
+        lambda key, x: ({}, {}),
+        lambda params, state, x, train, key: (function(x), state),
+        name,
+    )
+
+
+def describe(kind: str, *args: object, **options: tuple[object, object]) -> str:
+    """`Conv(64, (3, 3), strides=2)`: each option is given as its value and its default."""
+    shown = [repr(arg) for arg in args]
+    shown += [f"{key}={value!r}" for key, (value, usual) in options.items() if value != usual]
+    return f"{kind}({', '.join(shown)})"
+
+
+def entry(tree: Any, key: str, layer: str) -> Array:
+    """`params[key]`, or an error that says what is there instead."""
+    try:
+        return tree[key]
+    except (KeyError, TypeError, IndexError):
+        found = ", ".join(map(str, tree)) if isinstance(tree, dict) else type(tree).__name__
+        raise TreeError(
+            f"{layer} looks for {key!r} and finds {found or 'nothing'}, at {source.here()}\n"
+            "  Pass the params and the state that this layer's init returned, in this order."
+        ) from None
+
+
+def _input(x: Any) -> ShapeDtype:
+    if isinstance(x, (tuple, list)):
+        return ShapeDtype(x, np.float32)
+    return shape_dtype(x)
+
+
+def parameter_dtype(x: ShapeDtype) -> np.dtype[Any]:
+    """The input's dtype where that is floating-point, float32 for integers."""
+    kind: str = x.dtype.kind
+    return x.dtype if kind == "f" else np.dtype(np.float32)
