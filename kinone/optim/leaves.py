@@ -1,0 +1,203 @@
+"""Work on the leaves of several trees at once: checked, blocked, threaded, selected by path."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import source, tree
+from ..core import Array, Tracer, shape_dtype
+from ..errors import LeafError, ShapeError, TreeError
+from ..ops.kernels.parallel import for_each
+
+Tree = Any
+
+# Bytes of a block. An update waits for memory: a formula of ten ufuncs over whole arrays moves each
+# array ten times; over blocks that stay in the cache, once. Smaller ones are slower again: threads
+# that come back from a ufunc queue for the interpreter.
+BLOCK = 1 << 19
+
+NOWHERE: tuple[None, None, None] = (None, None, None)
+
+
+def zip_leaves(name: str, what: str, first: Tree, *others: tuple[str, Tree]) -> list[list[Array]]:
+    """The leaves of trees of one structure and of one shape leaf by leaf, one list per tree.
+
+    Raises `TreeError` with the diff, or `ShapeError` with the leaf's path.
+    """
+    leaves, treedef = tree.flatten(first)
+    columns = [leaves]
+    for which, other in others:
+        column, found = tree.flatten(other)
+        if found != treedef:
+            raise TreeError(
+                f"{name}: the {what} (second tree) do not have the structure of the {which} "
+                f"(first tree), at {source.here()}\n" + tree.diff(other, first)
+            )
+        for index, (leaf, mate) in enumerate(zip(leaves, column, strict=True)):
+            if np.shape(leaf) != np.shape(mate):
+                path = tree.treedef_paths(treedef)[index]
+                raise ShapeError(
+                    f"{name}: {path or 'the leaf'} is {shape_dtype(leaf)} in the {what} and "
+                    f"{shape_dtype(mate)} in the {which}, at {source.here()}"
+                )
+        columns.append(column)
+    return columns
+
+
+def check_leaves(name: str, params: Tree) -> None:
+    """Raises `LeafError` with the path of a leaf that is neither an array nor a number."""
+    for path, leaf in tree.flatten_with_path(params)[0]:
+        kind = getattr(getattr(leaf, "dtype", None), "kind", None)
+        if kind is None and not isinstance(leaf, (bool, int, float, complex)):
+            kind = "O"
+        if kind not in (None, *"fcbiu"):
+            raise LeafError(
+                f"{name}: {path or 'the leaf'} is a {type(leaf).__name__}, and parameters are "
+                f"arrays and numbers, at {source.here()}\n  Keep it outside of params."
+            )
+
+
+def trains(leaf: Array) -> bool:
+    """Whether a leaf is of a floating type; others are counters or indices, and pass unchanged."""
+    return shape_dtype(leaf).dtype.kind in "fc"
+
+
+def zeros_like(leaf: Array, dtype: Any = None) -> Array:
+    """Zeros in the leaf's shape, and its dtype or another floating one."""
+    known = shape_dtype(leaf)
+    made = np.zeros(known.shape, dtype if dtype is not None and trains(leaf) else known.dtype)
+    return made if isinstance(leaf, (np.ndarray, Tracer)) else made[()]
+
+
+def weak(number: Any) -> Any:
+    """A hyper-parameter as a Python number, which leaves float32 alone (NEP 50).
+
+    `np.float64(0.1) * float32_array` is float64; `0.1 * float32_array` is float32. Traced values
+    stay: `like` gives them the dtype of the leaf that they meet.
+    """
+    if isinstance(number, (np.generic, np.ndarray)):
+        return number.item()
+    return number
+
+
+def like(number: Any, leaf: Array) -> Any:
+    """A scalar that meets `leaf` without changing its dtype."""
+    if isinstance(number, (int, float)) and not isinstance(number, np.generic):
+        return number
+    known = shape_dtype(leaf).dtype
+    return number if number.dtype == known else number.astype(known)
+
+
+def same_dtype(x: Array, leaf: Array) -> Array:
+    """`x` in the dtype of `leaf`."""
+    known = shape_dtype(leaf).dtype
+    return x if shape_dtype(x).dtype == known else x.astype(known)
+
+
+def map_leaves(f: Callable[..., Any], *columns: Sequence[Array]) -> list[Any]:
+    """`f(*row, out=out)` for each row of leaves, `f` being an elementwise formula in NumPy that
+    returns a tuple of arrays and may write the i-th of them into `out[i]`, where that is not None.
+
+    Large arrays are cut into cache-sized blocks that all cores share, with room in `out`. Since `f`
+    is elementwise, the bits are those of one call; traced values get that one call.
+    """
+    results: list[Any] = [None] * len(columns[0])
+    jobs: list[tuple[list[Array], list[Array], slice]] = []
+    for number, row in enumerate(zip(*columns, strict=True)):
+        first = row[0]
+        if (
+            type(first) is not np.ndarray
+            or first.nbytes <= BLOCK
+            or any(type(x) is not np.ndarray or x.dtype != first.dtype for x in row)
+        ):
+            found = f(*row, out=NOWHERE)
+            if type(first) is np.ndarray and first.ndim == 0:  # ufuncs make scalars of these
+                found = tuple([np.asarray(x) if isinstance(x, np.generic) else x for x in found])
+            results[number] = found
+            continue
+        block = BLOCK // first.itemsize
+        operands = [x.reshape(-1) for x in row]
+        head = f(*[x[:block] for x in operands], out=NOWHERE)  # shows the dtypes
+        made = tuple([np.empty(first.shape, each.dtype) for each in head])
+        results[number] = made
+        outs = [each.reshape(-1) for each in made]
+        for out, each in zip(outs, head, strict=True):
+            out[:block] = each
+        for start in range(block, first.size, block):
+            jobs.append((operands, outs, slice(start, start + block)))
+    for_each(_run_block(f), jobs)
+    return results
+
+
+def _run_block(f: Callable[..., Any]) -> Callable[[tuple[list[Array], list[Array], slice]], None]:
+    def run(job: tuple[list[Array], list[Array], slice]) -> None:
+        operands, outs, part = job
+        targets = tuple([out[part] for out in outs])
+        for target, each in zip(targets, f(*[x[part] for x in operands], out=targets), strict=True):
+            if each is not target:
+                target[...] = each
+
+    return run
+
+
+# ---- leaves by path ------------------------------------------------------------------------------
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether a leaf's path fits a pattern: `*` is any text within one name, `**` any names.
+
+    >>> matches("**/kernel", "layers/0/kernel"), matches("**/kernel", "kernel")
+    (True, True)
+    >>> matches("layers/*", "layers/0/kernel"), matches("layers/**", "layers/0/kernel")
+    (False, True)
+    """
+    return _compiled(pattern).fullmatch(path) is not None
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # "**/" stands for any number of names and their slashes, so it may be nothing; "/**" at the
+    # end likewise.
+    text = re.escape(pattern)
+    text = text.replace(r"\*\*/", "(?:[^/]+/)*").replace(r"/\*\*", "(?:/.*)?")
+    text = text.replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
+    return re.compile(text)
+
+
+def select(params: Tree, mask: Any) -> Tree:
+    """A tree of booleans, one for each leaf of `params`: the leaves that a mask means.
+
+    `mask` is a path pattern, a list of patterns (any of them), a tree of booleans with the
+    structure of `params` or a prefix of it, a function from `params` to one, or None for all.
+    Print the result to see what a pattern selects.
+
+        >>> select({"dense": {"kernel": 1.0, "bias": 2.0}}, "**/kernel")
+        {'dense': {'kernel': True, 'bias': False}}
+
+    Raises `ValueError` for a pattern that no leaf fits, `TreeError` for a tree that has another
+    structure.
+    """
+    if callable(mask):
+        mask = mask(params)
+    if mask is None:
+        return tree.map(lambda _: True, params)
+    patterns = (mask,) if isinstance(mask, str) else mask
+    if isinstance(patterns, (list, tuple)) and all(isinstance(each, str) for each in patterns):
+        treedef = tree.structure(params)
+        return tree.unflatten(treedef, _selected(treedef, tuple(patterns)))
+    return tree.map(lambda flag, part: tree.map(lambda _: bool(flag), part), mask, params)
+
+
+@functools.lru_cache(maxsize=64)
+def _selected(treedef: tree.TreeDef, patterns: tuple[str, ...]) -> tuple[bool, ...]:
+    paths = tree.treedef_paths(treedef)
+    for pattern in patterns:
+        if not any(matches(pattern, path) for path in paths):
+            shown = ", ".join(paths[:8]) + (", …" if len(paths) > 8 else "")
+            raise ValueError(f"no parameter fits the pattern {pattern!r}; there are: {shown}")
+    return tuple(any(matches(pattern, path) for pattern in patterns) for path in paths)
