@@ -36,7 +36,7 @@ from .core import (
 from .core import (
     _leaked as leaked,
 )
-from .errors import KinoneError, LeakedTracerError, TracerConversionError
+from .errors import KinoneError, TracerConversionError
 from .source import Location
 
 
@@ -64,7 +64,9 @@ class Constant:
 
     def __str__(self) -> str:
         aval = self.aval
-        return repr(self.value if aval.weak else self.value[()]) if aval.shape == () else f"{aval}"
+        if aval.shape != ():
+            return f"{aval}"
+        return repr(self.value[()] if isinstance(self.value, np.ndarray) else self.value)
 
 
 Atom = Var | Constant
@@ -171,7 +173,7 @@ class GraphTracer(Tracer):
     def location(self) -> Location | None:
         return self._location
 
-    def _cut(self, what: str) -> TracerConversionError | LeakedTracerError:
+    def _cut(self, what: str) -> Any:
         if not self.trace.alive:
             return leaked(self)
         return TracerConversionError(
@@ -354,9 +356,7 @@ def format_graph(program: Graph) -> str:
         params = ", ".join(f"{key}={_brief(value)}" for key, value in equation.params.items())
         operands = " ".join(show(atom) for atom in equation.inputs)
         bracket = f"[{params}]" if params else ""
-        rows.append(
-            (f"{left} = {equation.primitive.name}{bracket} {operands}", equation.location)
-        )
+        rows.append((f"{left} = {equation.primitive.name}{bracket} {operands}", equation.location))
     width = min(max((len(text) for text, _ in rows), default=0), 72)
     head = ", ".join(f"{names[var]}: {var.aval}" for var in program.inputs)
     lines = [f"graph {program.name}({head}):"]

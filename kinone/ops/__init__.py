@@ -4,6 +4,7 @@ All functions take arrays, numbers and traced values alike, under NumPy's names 
 one. On plain arrays `ops.tanh(x)` is `np.tanh(x)`.
 """
 
+from . import attributes as attributes
 from .activation import hard_sigmoid, hard_swish, relu, sigmoid, softplus, swish
 from .arithmetic import (
     absolute,
@@ -35,10 +36,11 @@ from .arithmetic import (
 )
 from .contract import dot, matmul, outer
 from .conv import conv, conv_transpose
+from .extrema import all, any, argmax, argmin, max, min
 from .index import add_at, getitem, set_at, take, take_along_axis
 from .normalize import batch_norm, batch_norm_inference, log_softmax, softmax
 from .pool import avg_pool, global_avg_pool, max_pool
-from .reduce import all, any, argmax, argmin, logsumexp, max, mean, min, std, sum, var
+from .reduce import logsumexp, mean, prod, std, sum, var
 from .shape import (
     astype,
     broadcast_to,
@@ -131,9 +133,9 @@ __all__ = [
     "less",
     "less_equal",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "log_softmax",
     "logaddexp",
     "logsumexp",
@@ -151,6 +153,7 @@ __all__ = [
     "outer",
     "pad",
     "power",
+    "prod",
     "ravel",
     "reciprocal",
     "relu",

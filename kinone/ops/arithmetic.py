@@ -53,9 +53,10 @@ remainder = elementwise(
 
 
 def _power(a: Array, b: Array) -> Array:
-    # The operator squares and inverts by a fast path of its own; between two Python numbers it
-    # would not be NumPy at all.
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+    """a to the power b."""
+    # On a floating array the operator squares and inverts by a fast path of its own; on booleans
+    # that has another dtype.
+    if isinstance(a, np.ndarray) and a.dtype.kind in "fc":
         return operator.pow(a, b)
     return np.power(a, b)
 
@@ -72,7 +73,8 @@ def _power_base(g: Array, a: Array, b: Array) -> Array:
 
 def _power_exponent(g: Array, y: Array, a: Array) -> Array:
     """a^b · ln a, which is 0 at a = 0 (the limit for b > 0)."""
-    return g * y * np.log(np.where(a == 0, 1, a))
+    logarithm = np.log(np.where(a == 0, 1, a))
+    return g * y * (float(logarithm) if isinstance(a, (int, float)) else logarithm)
 
 
 power = elementwise(
@@ -141,7 +143,13 @@ invert = elementwise("invert", np.invert, None, samples=broadcasting(REAL, flags
 
 @implements(np.clip)
 def clip(
-    a: Array, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None
+    a: Array,
+    a_min: Any = None,
+    a_max: Any = None,
+    out: None = None,
+    *,
+    min: Any = None,
+    max: Any = None,
 ) -> Any:
     """`minimum(maximum(a, a_min), a_max)`; either bound may be None.
 
@@ -158,7 +166,7 @@ def clip(
 
 
 @implements(np.round, np.around)
-def round(a: Array, decimals: int = 0) -> Array:
+def round(a: Array, decimals: int = 0, out: None = None) -> Array:
     """Rounds half to even; piecewise constant."""
     if decimals == 0:
         return rint(a)

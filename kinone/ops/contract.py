@@ -36,7 +36,7 @@ def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
 
 
 def _matmul(a: Array, b: Array) -> Array:
-    """The matrix product over the last two axes, with NumPy's rules for one axis and for batches."""
+    """The matrix product over the last two axes; NumPy's rules for one axis and for batches."""
     try:
         return np.matmul(a, b)
     except ValueError:
@@ -100,7 +100,7 @@ implements(np.matmul)(matmul)
 
 
 @implements(np.dot)
-def dot(a: Array, b: Array) -> Array:
+def dot(a: Array, b: Array, out: None = None) -> Array:
     """`np.dot`: a matrix product for one and two axes, a product where one has none."""
     columns = ndim_of(b)
     if columns == 0 or ndim_of(a) == 0:
@@ -114,6 +114,6 @@ def dot(a: Array, b: Array) -> Array:
 
 
 @implements(np.outer)
-def outer(a: Array, b: Array) -> Array:
+def outer(a: Array, b: Array, out: None = None) -> Array:
     """All products of two flattened operands."""
     return np.expand_dims(np.ravel(a), 1) * np.ravel(b)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import source
 from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
 from ..errors import TracerConversionError
 from .declare import cast, linear, primitive, unbroadcast, zeros
@@ -111,16 +112,13 @@ def _impl(x: Array, *arrays: Array, template: Template) -> Array:
 def _shape(x: ShapeDtype, *arrays: ShapeDtype, template: Template) -> ShapeDtype:
     if any(a.dtype.kind == "b" for a in arrays):
         raise TracerConversionError(
-            "the shape of x[mask] depends on the mask's values, which are not there while tracing: "
-            "write np.where(mask, x, other), or index with integers"
+            "the shape of x[mask] depends on the mask's values, which are not there while tracing, "
+            f"at {source.here()}\n  Write np.where(mask, x, other), or index with integers."
         )
     # NumPy itself says the shape: the operands are zero-stride arrays and take no memory, index 0
     # stands for every traced index.
     stand_ins = tuple([zeros(a) for a in arrays])
-    if any(0 in a.shape for a in arrays) or 0 not in x.shape:
-        return ShapeDtype(zeros(x)[template.fill(stand_ins)].shape, x.dtype)
-    padded = ShapeDtype([max(n, 1) for n in x.shape], x.dtype)
-    return ShapeDtype(zeros(padded)[template.fill(stand_ins)].shape, x.dtype)
+    return ShapeDtype(zeros(x)[template.fill(stand_ins)].shape, x.dtype)
 
 
 def _samples() -> list[Sample]:

@@ -1,4 +1,4 @@
-"""Sums, means, extrema over axes, and logsumexp."""
+"""Sums, means, products over axes, and logsumexp."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
-from .declare import constant, linear, primitive, promote
+from .declare import linear, primitive, promote
 from .samples import Sample, values
 from .shape import astype, normalize_axes
 
@@ -39,7 +39,7 @@ def spread(g: Array, shape: tuple[int, ...]) -> Array:
     return copy
 
 
-def _samples() -> list[Sample]:
+def reduction_samples() -> list[Sample]:
     return [
         Sample((values(3, 4),), {"axis": (0, 1), "keepdims": False}),
         Sample((values(3, 4),), {"axis": (1,), "keepdims": True}),
@@ -62,7 +62,10 @@ sum_p = linear(
     lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
     shape=_sum_shape,
     transpose=lambda g, x, *, axis, keepdims: spread(restore(g, x, axis), x.shape),
-    samples=lambda: [*_samples(), Sample((values(0, 3),), {"axis": (0,), "keepdims": False})],
+    samples=lambda: [
+        *reduction_samples(),
+        Sample((values(0, 3),), {"axis": (0,), "keepdims": False}),
+    ],
 )
 
 
@@ -83,7 +86,7 @@ mean_p = linear(
     transpose=lambda g, x, *, axis, keepdims: spread(
         restore(g / math.prod([x.shape[i] for i in axis]), x, axis), x.shape
     ),
-    samples=_samples,
+    samples=reduction_samples,
 )
 
 
@@ -98,7 +101,7 @@ def sum(
     where: Any = None,
 ) -> Array:
     """The sum over axes, all of them by default."""
-    a = _selected(a, where, 0)
+    a = selected(a, where, 0)
     if dtype is not None:
         a = astype(a, dtype)
     total = sum_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
@@ -107,11 +110,18 @@ def sum(
 
 @implements(np.mean)
 def mean(
-    a: Array, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    where: Any = None,
 ) -> Array:
     """The arithmetic mean over axes, all of them by default."""
     if dtype is not None:
         a = astype(a, dtype)
+    if where is not None:
+        return sum(a, axis, keepdims=keepdims, where=where) / _count(a, axis, keepdims, where)
     return mean_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
 
 
@@ -123,12 +133,16 @@ def var(
     out: None = None,
     ddof: float = 0,
     keepdims: bool = False,
+    where: Any = None,
 ) -> Array:
     """The mean of the squared distance from the mean; `ddof` is taken from the count."""
     if dtype is not None:
         a = astype(a, dtype)
     axes = normalize_axes(axis, ndim_of(a))
-    centred = a - mean(a, axes, keepdims=True)
+    centred = a - mean(a, axes, keepdims=True, where=where)
+    if where is not None:
+        squares = sum(centred * centred, axes, keepdims=keepdims, where=where)
+        return squares / (_count(a, axes, keepdims, where) - ddof)
     count = math.prod([shape_of(a)[i] for i in axes]) - ddof
     return sum(centred * centred, axes, keepdims=keepdims) / count
 
@@ -141,26 +155,39 @@ def std(
     out: None = None,
     ddof: float = 0,
     keepdims: bool = False,
+    where: Any = None,
 ) -> Array:
     """The square root of `var`."""
-    return np.sqrt(var(a, axis, dtype, out, ddof, keepdims))
+    return np.sqrt(var(a, axis, dtype, out, ddof, keepdims, where))
 
 
-def _selected(a: Array, where: Any, other: Any) -> Array:
+def _count(a: Array, axis: Axis, keepdims: bool, where: Any) -> Array:
+    """How many elements `where` selects; in the dtype of the mean, lest float32 become float64."""
+    known = shape_dtype(a)
+    number = np.sum(np.broadcast_to(where, known.shape), axis=axis, keepdims=keepdims)
+    return number.astype(known.dtype) if known.dtype.kind in "fc" else number
+
+
+def selected(a: Array, where: Any, other: Any) -> Array:
     return a if where is None else np.where(where, a, other)
 
 
 @implements(np.prod)
 def prod(
-    a: Array, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
-    initial: Any = None, where: Any = None,
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
 ) -> Array:
     """The product over axes, all of them by default.
 
     Halves are multiplied until one element is left, so the derivatives of every order hold where
     elements are zero, too; a quotient y / xᵢ would not.
     """
-    a = _selected(a, where, 1)
+    a = selected(a, where, 1)
     known = shape_dtype(a)
     # Small integers multiply in a wide type.
     wide = np.multiply.reduce(np.zeros(0, known.dtype)).dtype if dtype is None else np.dtype(dtype)
@@ -176,136 +203,10 @@ def prod(
         count -= half
     if count == 0:
         a = np.ones((*shape, 1), wide)
-    a = np.reshape(a, reduced_shape(known, axes, keepdims))
+    a = a[(*(slice(None) for _ in rest), 0)]
+    if keepdims:
+        a = np.reshape(a, reduced_shape(known, axes, True))
     return a if initial is None else a * initial
-
-
-# ---- extrema -------------------------------------------------------------------------------------
-
-
-def _extremum_vjp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """Equal shares for all that tie, so that the shares add up to one."""
-    aval = shape_dtype(x)
-
-    def pullback(g: Array) -> tuple[Array]:
-        return (_share(y, x, aval, axis) * restore(g, aval, axis),)
-
-    return pullback
-
-
-def _share(y: Array, x: Array, aval: ShapeDtype, axis: tuple[int, ...]) -> Array:
-    chosen = astype(x == restore(y, aval, axis), aval.dtype)
-    return chosen / sum(chosen, axis, keepdims=True)
-
-
-def _extremum_jvp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    aval = shape_dtype(x)
-    return lambda t: sum(_share(y, x, aval, axis) * t, axis, keepdims=keepdims)
-
-
-def _extremum_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> ShapeDtype:
-    return ShapeDtype(reduced_shape(x, axis, keepdims), x.dtype)
-
-
-max_p = primitive(
-    "max",
-    lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
-    shape=_extremum_shape,
-    vjp=_extremum_vjp,
-    jvp=_extremum_jvp,
-    samples=_samples,
-)
-min_p = primitive(
-    "min",
-    lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
-    shape=_extremum_shape,
-    vjp=_extremum_vjp,
-    jvp=_extremum_jvp,
-    samples=_samples,
-)
-
-
-@implements(np.max, np.amax)
-def max(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The largest element over axes; its cotangent is shared equally between ties."""
-    return max_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
-
-
-@implements(np.min, np.amin)
-def min(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The smallest element over axes; its cotangent is shared equally between ties."""
-    return min_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
-
-
-def _position_shape(x: ShapeDtype, *, axis: int | None, keepdims: bool) -> ShapeDtype:
-    axes = tuple(range(x.ndim)) if axis is None else (axis,)
-    return ShapeDtype(reduced_shape(x, axes, keepdims), np.intp)
-
-
-def _position_samples() -> list[Sample]:
-    return [
-        Sample((values(3, 4),), {"axis": 1, "keepdims": False}),
-        Sample((values(3, 4),), {"axis": None, "keepdims": False}),
-        Sample((values(3, 4),), {"axis": 0, "keepdims": True}),
-    ]
-
-
-argmax_p = constant(
-    "argmax",
-    lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims),
-    shape=_position_shape,
-    samples=_position_samples,
-)
-argmin_p = constant(
-    "argmin",
-    lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims),
-    shape=_position_shape,
-    samples=_position_samples,
-)
-
-
-@implements(np.argmax)
-def argmax(a: Array, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
-    """The position of the first largest element."""
-    axis = None if axis is None else normalize_axes(axis, ndim_of(a))[0]
-    return argmax_p(a, axis=axis, keepdims=keepdims)
-
-
-@implements(np.argmin)
-def argmin(a: Array, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
-    """The position of the first smallest element."""
-    axis = None if axis is None else normalize_axes(axis, ndim_of(a))[0]
-    return argmin_p(a, axis=axis, keepdims=keepdims)
-
-
-def _truth_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> ShapeDtype:
-    return ShapeDtype(reduced_shape(x, axis, keepdims), np.bool_)
-
-
-all_p = constant(
-    "all",
-    lambda x, *, axis, keepdims: np.all(x, axis=axis, keepdims=keepdims),
-    shape=_truth_shape,
-    samples=_samples,
-)
-any_p = constant(
-    "any",
-    lambda x, *, axis, keepdims: np.any(x, axis=axis, keepdims=keepdims),
-    shape=_truth_shape,
-    samples=_samples,
-)
-
-
-@implements(np.all)
-def all(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """Whether every element over axes is true."""
-    return all_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
-
-
-@implements(np.any)
-def any(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """Whether some element over axes is true."""
-    return any_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
 
 
 # ---- logsumexp -----------------------------------------------------------------------------------
@@ -322,7 +223,7 @@ def _logsumexp(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
         top = np.where(np.isfinite(top), top, np.zeros_like(top))
         with np.errstate(divide="ignore"):
             result = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
-    return result if keepdims else result.reshape(reduced_shape(x, axis, False))[()]
+    return result if keepdims else result.reshape(reduced_shape(shape_dtype(x), axis, False))[()]
 
 
 def _weights(y: Array, x: Array, axis: tuple[int, ...]) -> Array:
@@ -347,7 +248,7 @@ logsumexp_p = primitive(
     ),
     vjp=_logsumexp_vjp,
     jvp=_logsumexp_jvp,
-    samples=_samples,
+    samples=reduction_samples,
 )
 
 

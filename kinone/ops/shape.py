@@ -146,12 +146,12 @@ broadcast_p = linear(
 
 
 @implements(np.broadcast_to)
-def broadcast_to(a: Array, shape: int | Sequence[int], subok: bool = False) -> Array:
+def broadcast_to(array: Array, shape: int | Sequence[int], subok: bool = False) -> Array:
     """The elements repeated along new or length-1 axes."""
     target = (shape,) if isinstance(shape, int) else tuple(shape)
-    if np.broadcast_shapes(shape_of(a), target) != target:
-        raise ShapeError(f"cannot broadcast shape {shape_of(a)} to {target}")
-    return broadcast_p(a, shape=target)
+    if np.broadcast_shapes(shape_of(array), target) != target:
+        raise ShapeError(f"cannot broadcast shape {shape_of(array)} to {target}")
+    return broadcast_p(array, shape=target)
 
 
 @implements(np.broadcast_arrays)
@@ -252,9 +252,16 @@ concatenate_p = _joining(
 
 
 @implements(np.concatenate, np.concat)
-def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
+def concatenate(
+    arrays: Sequence[Array],
+    axis: int | None = 0,
+    out: None = None,
+    *,
+    dtype: Any = None,
+    casting: str = "same_kind",
+) -> Array:
     """The arrays one after the other along an axis; flattened first where `axis` is None."""
-    arrays = list(arrays)
+    arrays = [a if dtype is None else astype(a, dtype) for a in arrays]
     if not arrays:
         raise ValueError("need at least one array to concatenate")
     if axis is None:
@@ -285,9 +292,16 @@ stack_p = _joining(
 
 
 @implements(np.stack)
-def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
+def stack(
+    arrays: Sequence[Array],
+    axis: int = 0,
+    out: None = None,
+    *,
+    dtype: Any = None,
+    casting: str = "same_kind",
+) -> Array:
     """The arrays side by side along a new axis."""
-    arrays = list(arrays)
+    arrays = [a if dtype is None else astype(a, dtype) for a in arrays]
     if not arrays:
         raise ValueError("need at least one array to stack")
     return stack_p(*arrays, axis=normalize_axis(axis, ndim_of(arrays[0]) + 1))
@@ -358,39 +372,3 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
     if len(set(axes)) != len(axes):
         raise ValueError("duplicate value in 'axis'")
     return axes
-
-
-@implements(np.atleast_1d)
-def atleast_1d(a: Array) -> Array:
-    """With at least one axis."""
-    return reshape(a, (1,)) if ndim_of(a) == 0 else a
-
-
-@implements(np.ndim)
-def ndim(a: Array) -> int:
-    """The number of axes."""
-    return len(shape_of(a))
-
-
-@implements(np.shape)
-def shape(a: Array) -> tuple[int, ...]:
-    """The shape of an array, number or tracer."""
-    return shape_dtype(a).shape
-
-
-@implements(np.size)
-def size(a: Array, axis: int | None = None) -> int:
-    """The number of elements."""
-    return math.prod(shape(a)) if axis is None else shape(a)[axis]
-
-
-def _constant_like(function: Rule) -> Rule:
-    def like(a: Array, *args: Any, **kwargs: Any) -> Array:
-        known = shape_dtype(a)
-        return function(np.broadcast_to(np.zeros((), known.dtype), known.shape), *args, **kwargs)
-
-    return like
-
-
-for _function in (np.zeros_like, np.ones_like, np.full_like, np.empty_like):
-    implements(_function)(_constant_like(_function))

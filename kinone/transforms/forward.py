@@ -57,7 +57,7 @@ class ForwardTrace(Trace):
                 values.append(arg.value)
                 tangents.append(arg.tangent)
             else:
-                values.append(arg)
+                values.append(np.asarray(arg) if type(arg) in (list, tuple) else arg)
                 tangents.append(None)
         y = primitive(*values, **params)
         if primitive.forward is None:
