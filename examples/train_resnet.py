@@ -1,0 +1,254 @@
+"""Trains a ResNet on 5,000 real handwritten digits; this page is also a tour of Kinone.
+
+    python examples/train_resnet.py                      # about a minute and a half on two cores
+    python examples/train_resnet.py --resume             # goes on where an interrupted run stopped
+    python examples/train_resnet.py --width 16 --epochs 20 --output runs/wide
+
+A progress line goes to standard error, results to standard output: two runs with the same options
+print the same results to the last digit. After every epoch the output folder holds a checkpoint
+with everything that training needs, so a run that was stopped and resumed ends bit for bit where an
+unbroken one does.
+
+Nothing here is hidden in a trainer object. A model is a pair of functions; its parameters are a
+tree of arrays that this script holds, and a training step is a function from trees to trees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import kinone as kn
+from kinone import data, losses, models, nn, optim, random
+from kinone.training import Progress, load_checkpoint, read_metadata, save_checkpoint
+
+DEPTHS = {
+    18: models.resnet18,
+    34: models.resnet34,
+    50: models.resnet50,
+    101: models.resnet101,
+    152: models.resnet152,
+}
+
+
+# ---- the data ------------------------------------------------------------------------------------
+
+
+def load_digits(limit: int | None) -> tuple[data.Split, data.Split]:
+    """Training and test set, as float32 of mean 0 and variance 1 over the training set."""
+    digits = data.mnist5k()
+    mean, deviation = digits.train.images.mean(), digits.train.images.std()
+
+    def prepare(split: data.Split) -> data.Split:
+        images = ((split.images - mean) / deviation).astype(np.float32)
+        return data.Split(images, split.labels)
+
+    train = prepare(digits.train)
+    return data.Split(train.images[:limit], train.labels[:limit]), prepare(digits.test)
+
+
+def shift(images: np.ndarray, key: random.Key, reach: int = 2) -> np.ndarray:
+    """Each image moved by up to `reach` pixels: the network sees no digit in the same place twice."""
+    height, width = images.shape[1:3]
+    around = [(0, 0), (reach, reach), (reach, reach), (0, 0)]
+    padded = np.pad(images, around, constant_values=images.min())
+    corners = random.randint(key, (len(images), 2), 0, 2 * reach + 1)
+    return np.stack(
+        [image[y : y + height, x : x + width] for image, (y, x) in zip(padded, corners, strict=True)]
+    )
+
+
+# ---- the model and one step of training ----------------------------------------------------------
+
+
+def build_model(depth: int, width: int, image_size: int) -> nn.Layer:
+    """The canonical ResNet, with the stem that suits the images."""
+    stem = "imagenet" if image_size >= 64 else "small"
+    return DEPTHS[depth](10, stem=stem, width=width)
+
+
+def build_optimizer(learning_rate: float, steps: int) -> optim.GradientTransformation:
+    """SGD with Nesterov momentum; the rate rises to its peak and falls along half a cosine."""
+    schedule = optim.warmup_cosine_decay_schedule(
+        init_value=0.0,
+        peak_value=learning_rate,
+        warmup_steps=steps // 10,
+        decay_steps=steps,
+    )
+    return optim.chain(
+        # Weight decay keeps the convolutions small; scales and biases are left alone.
+        optim.add_decayed_weights(5e-4, mask="**/kernel"),
+        optim.sgd(schedule, momentum=0.9, nesterov=True),
+    )
+
+
+class Training(NamedTuple):
+    """All that changes while training: a tree, so that one line saves it."""
+
+    params: Any  # what the gradient is taken of
+    state: Any  # the running means and variances of batch normalisation
+    optimizer: Any  # momentum and step count
+
+
+def make_step(
+    model: nn.Layer, optimizer: optim.GradientTransformation
+) -> Callable[[Training, np.ndarray, np.ndarray], tuple[Training, float, int]]:
+    """The training step: a function from what was to what is, the loss, and the hits."""
+
+    def loss_fn(params: Any, state: Any, images: np.ndarray, labels: np.ndarray) -> Any:
+        logits, state = model.apply(params, state, images, train=True)
+        loss = np.mean(losses.softmax_cross_entropy_with_integer_labels(logits, labels))
+        return loss, (state, logits)  # what is not the loss goes along as `aux`
+
+    loss_and_gradient = kn.value_and_grad(loss_fn, has_aux=True)
+
+    def step(
+        training: Training, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[Training, float, int]:
+        (loss, (state, logits)), gradients = loss_and_gradient(
+            training.params, training.state, images, labels
+        )
+        updates, optimizer_state = optimizer.update(gradients, training.optimizer, training.params)
+        params = optim.apply_updates(training.params, updates)
+        hits = int(np.sum(np.argmax(logits, axis=1) == labels))
+        return Training(params, state, optimizer_state), float(loss), hits
+
+    return step
+
+
+def accuracy(model: nn.Layer, training: Training, test: data.Split) -> float:
+    """The share of the test set that is recognised. Without `train`, nothing changes."""
+    hits = 0
+    for images, labels in data.batches(test, 250, shuffle=False):
+        logits, _ = model.apply(training.params, training.state, images)
+        hits += int(np.sum(np.argmax(logits, axis=1) == labels))
+    return hits / len(test.labels)
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def train(options: argparse.Namespace) -> None:
+    """Trains from the start, or from the checkpoint, to the last epoch."""
+    train_set, test_set = load_digits(options.limit_train)
+    steps_per_epoch = len(data.batches(train_set, options.batch_size))
+    model = build_model(options.depth, options.width, train_set.images.shape[1])
+    optimizer = build_optimizer(options.learning_rate, options.epochs * steps_per_epoch)
+
+    key = random.key(options.seed)
+    params, state = model.init(key["init"], (1, *train_set.images.shape[1:]))
+    training = Training(params, state, optimizer.init(params))
+    step = make_step(model, optimizer)
+
+    checkpoint = options.output / "checkpoint.npz"
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    prepare_folder(options.output)
+    first_epoch = 0
+    if options.resume and checkpoint.exists():
+        check_settings(checkpoint, settings)
+        training, metadata = load_checkpoint(checkpoint, like=training)
+        first_epoch = metadata["epoch"]
+        print(f"resumed from {checkpoint} after epoch {first_epoch}", file=sys.stderr)
+
+    print(f"{model}: {kn.tree.size(params):,} parameters, {len(train_set.labels):,} images")
+    for epoch in range(first_epoch, options.epochs):
+        seen, total_loss, total_hits = 0, 0.0, 0
+        label = f"epoch {epoch + 1}/{options.epochs}"
+        with Progress(len(train_set.labels), label=label) as progress:
+            # The order follows from seed and epoch, the shifts from seed and step: nothing that a
+            # resumed run would have to remember.
+            order = data.batches(train_set, options.batch_size, seed=options.seed, epoch=epoch)
+            for number, (images, labels) in enumerate(order):
+                step_key = key["shift"].fold_in(epoch * steps_per_epoch + number)
+                training, loss, hits = step(training, shift(images, step_key), labels)
+                seen += len(labels)
+                total_loss += loss * len(labels)
+                total_hits += hits
+                progress.update(len(labels), loss=total_loss / seen, accuracy=total_hits / seen)
+        print(
+            f"{label}  loss {total_loss / seen:.8f}  accuracy {total_hits / seen:.4f}  "
+            f"test accuracy {accuracy(model, training, test_set):.4f}",
+            flush=True,
+        )
+        save_checkpoint(checkpoint, training, metadata={"epoch": epoch + 1, "options": settings})
+    print(f"test accuracy {accuracy(model, training, test_set):.4f}")
+
+
+def prepare_folder(folder: Path) -> None:
+    """Makes sure, before an epoch is spent, that a checkpoint can be written there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def check_settings(checkpoint: Path, settings: dict[str, Any]) -> None:
+    """Raises when the checkpoint is of a run with other options: that run could not go on."""
+    saved = read_metadata(checkpoint).get("options")
+    if isinstance(saved, dict) and saved != settings:
+        other = [
+            f"--{name.replace('_', '-')} {saved.get(name)}"
+            for name in settings
+            if saved.get(name) != settings[name]
+        ]
+        raise kn.KinoneError(
+            f"{checkpoint} is of a run with {' '.join(other)}; pass the same to go on with it, or "
+            "another --output"
+        )
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+# The options that decide what a run computes; they are saved, and compared on resuming.
+SETTINGS = ("depth", "width", "epochs", "batch_size", "learning_rate", "seed", "limit_train")
+
+
+def whole(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
+    return number
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Train a ResNet on 5,000 handwritten digits (4,000 to train on, 1,000 to test).",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--depth", type=int, choices=DEPTHS, default=18, help="number of layers")
+    parser.add_argument("--width", type=whole, default=8, help="channels of the first stage")
+    parser.add_argument("--epochs", type=whole, default=10, help="passes over the training set")
+    parser.add_argument("--batch-size", type=whole, default=64, help="images in a step")
+    parser.add_argument("--learning-rate", type=float, default=0.1, help="peak of the schedule")
+    parser.add_argument("--seed", type=int, default=0, help="decides all that is random")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/resnet-mnist"), help="folder of the checkpoint"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint there")
+    parser.add_argument("--limit-train", type=whole, help="train on the first so many images alone")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    # A polite request to stop ends the run as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        train(options)
+    except (kn.KinoneError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; --resume goes on after the last finished epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
