@@ -4,8 +4,8 @@
     >>> program = graph(lambda x, w: np.tanh(x @ w))
     >>> print(program(np.ones((8, 16)), np.ones((16, 4))))  # doctest: +ELLIPSIS
     graph <lambda>(x: float64[8,16], w: float64[16,4]):
-        a: float64[8,4] = matmul x w           # ...  x @ w
-        b: float64[8,4] = tanh a               # ...  np.tanh(x @ w)
+        a: float64[8,4] = matmul x w  # ...  x @ w
+        b: float64[8,4] = tanh a      # ...  np.tanh(x @ w)
         return b
 
 A graph is a straight line of equations in single-assignment form. Operations on values that no
@@ -29,12 +29,11 @@ from .core import (
     ShapeDtype,
     Trace,
     Tracer,
-    is_inexact,
     running,
     shape_dtype,
 )
 from .core import (
-    _leaked as leaked,
+    leaked as leaked,
 )
 from .errors import KinoneError, TracerConversionError
 from .source import Location
@@ -362,7 +361,11 @@ def format_graph(program: Graph) -> str:
     lines = [f"graph {program.name}({head}):"]
     for text, location in rows:
         lines.append(f"    {text.ljust(width)}  # {source.describe(location)}")
-    lines.append(f"    return {', '.join(show(atom) for atom in program.outputs) or 'nothing'}")
+    results = [
+        f"{path}: {show(atom)}" if path else show(atom)
+        for path, atom in zip(tree.treedef_paths(program.out_tree), program.outputs, strict=True)
+    ]
+    lines.append(f"    return {', '.join(results) or 'nothing'}")
     return "\n".join(lines)
 
 
@@ -370,4 +373,4 @@ def _brief(value: Any) -> str:
     return f"<{shape_dtype(value)}>" if isinstance(value, np.ndarray) else str(value)
 
 
-__all__ = ["Equation", "Graph", "Var", "check", "eval_shape", "evaluate", "graph", "is_inexact"]
+__all__ = ["Equation", "Graph", "Var", "check", "eval_shape", "evaluate", "graph"]

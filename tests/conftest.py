@@ -29,5 +29,5 @@ hypothesis.settings.load_profile("default")
 def no_trace_left_running() -> Iterator[None]:
     """Whatever a test does, and however it fails, no trace and no inherited line is left over."""
     yield
-    assert core._depth.level == 0
+    assert core.tracer._depth.level == 0
     assert source._state.inherited is None

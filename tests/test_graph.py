@@ -33,7 +33,7 @@ def test_the_whole_text() -> None:
         "b: float32[3,2] = tanh a",
         "c: float32[3,2] = multiply b 2.0",
         "d: float32[] = sum[axis=(0, 1), keepdims=False] c",
-        "return b, 3, d",
+        "return h: b, n: 3, sum: d",
     ]
     assert len(lines) == 6
 
@@ -125,7 +125,7 @@ def test_outputs_may_be_inputs_constants_and_repeated() -> None:
     assert np.array_equal(b, X)
     assert c == 3.0
     assert np.array_equal(d, np.ones(2))
-    assert "return x, x, 3.0, float64[2]" in str(program)
+    assert "return 0: x, 1: x, 2: 3.0, 3: float64[2]" in str(program)
     assert "return nothing" in str(kn.graph(lambda x: None)(X))
 
 

@@ -19,35 +19,39 @@ from .samples import POSITIVE, REAL, broadcasting
 _two = broadcasting(REAL, REAL)
 _one = broadcasting(REAL)
 
-add = elementwise("add", np.add, lambda g: g, lambda g: g, samples=_two)
-subtract = elementwise("subtract", np.subtract, lambda g: g, lambda g: -g, samples=_two)
+add = elementwise("add", np.add, lambda g: g, lambda g: g, operator=True, samples=_two)
+subtract = elementwise(
+    "subtract", np.subtract, lambda g: g, lambda g: -g, operator=True, samples=_two
+)
 multiply = elementwise(
-    "multiply", np.multiply, lambda g, b: g * b, lambda g, a: g * a, samples=_two
+    "multiply", np.multiply, lambda g, b: g * b, lambda g, a: g * a, operator=True, samples=_two
 )
 divide = elementwise(
     "divide",
     np.true_divide,
     lambda g, b: g / b,
     lambda g, y, b: -(g * y) / b,
+    operator=True,
     samples=broadcasting(REAL, POSITIVE),
 )
-negative = elementwise("negative", np.negative, lambda g: -g, samples=_one)
+negative = elementwise("negative", np.negative, lambda g: -g, operator=True, samples=_one)
 square = elementwise("square", np.square, lambda g, x: 2 * g * x, samples=_one)
 absolute = elementwise(  # 0 at 0, the middle of the subdifferential [-1, 1]
-    "absolute", np.absolute, lambda g, x: g * np.sign(x), samples=_one
+    "absolute", np.absolute, lambda g, x: g * np.sign(x), operator=True, samples=_one
 )
 sign = elementwise("sign", np.sign, None, samples=_one)
 floor = elementwise("floor", np.floor, None, samples=_one)
 ceil = elementwise("ceil", np.ceil, None, samples=_one)
 rint = elementwise("rint", np.rint, None, samples=_one)
 floor_divide = elementwise(
-    "floor_divide", np.floor_divide, None, None, samples=broadcasting(REAL, POSITIVE)
+    "floor_divide", np.floor_divide, None, None, operator=True, samples=broadcasting(REAL, POSITIVE)
 )
 remainder = elementwise(
     "remainder",
     np.remainder,
     lambda g: g,
     lambda g, a, b: -g * np.floor_divide(a, b),
+    operator=True,
     samples=broadcasting(REAL, POSITIVE),
 )
 
@@ -83,6 +87,7 @@ power = elementwise(
     _power_base,
     _power_exponent,
     impl=_power,
+    operator=True,
     samples=broadcasting(POSITIVE, REAL),
 )
 
@@ -188,4 +193,4 @@ def _identity(x: Array) -> Array:
     return x
 
 
-_stopped = elementwise("stop_gradient", _identity, None, samples=_one)
+_stopped = elementwise("stop_gradient", _identity, None, operator=True, samples=_one)

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_error, shape_of
 from .declare import bilinear, result_type
 from .kernels import convolution

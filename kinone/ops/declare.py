@@ -60,6 +60,7 @@ def elementwise(
     *partials: Rule | None,
     impl: Rule | None = None,
     dtype: np.ufunc | Any = None,
+    operator: bool = False,
     samples: Samples | None = None,
 ) -> Primitive:
     """Declares an elementwise primitive; it also becomes what `ufunc` does on tracers.
@@ -67,7 +68,7 @@ def elementwise(
     `partials[i]` maps `g` to `g · ∂y/∂xᵢ`; None where the operand has no derivative (a condition).
     `impl` stands in for `ufunc` where something is faster or `ufunc` is a function of our own;
     `dtype` is the dtype of the result, or the ufunc whose promotion gives it, where `ufunc` itself
-    does not say.
+    does not say. An `operator` is one of Python's own: of Python numbers it makes a Python number.
     """
     run = impl or ufunc
     promotes = dtype if isinstance(dtype, np.ufunc) else ufunc
@@ -78,11 +79,12 @@ def elementwise(
         out = np.broadcast_shapes(*[aval.shape for aval in avals])
         if fixed is not None:
             return ShapeDtype(out, fixed)
-        return ShapeDtype(out, promote(promotes, *avals), all(aval.weak for aval in avals))
+        weak = operator and all(aval.weak for aval in avals)
+        return ShapeDtype(out, promote(promotes, *avals), weak)
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
         values = (y, *xs)
-        shape, dtype = y.shape, y.dtype
+        shape, dtype = (y.shape, y.dtype) if hasattr(y, "shape") else ((), np.asarray(y).dtype)
         steps: list[Any] = []
         for i, x in enumerate(xs):
             if not wanted[i]:
@@ -106,9 +108,10 @@ def elementwise(
                 total = term if total is None else total + term
         if total is None:
             return None
-        if shape_of(total) != y.shape:
-            total = np.broadcast_to(total, y.shape)
-        return total if total.dtype == y.dtype else cast(total, y.dtype)
+        known = shape_dtype(y)
+        if shape_of(total) != known.shape:
+            total = np.broadcast_to(total, known.shape)
+        return total if total.dtype == known.dtype else cast(total, known.dtype)
 
     differentiable = any(rule is not None for rule in rules)
     made = Primitive(
@@ -117,6 +120,7 @@ def elementwise(
         shape=shape,
         reverse=reverse if differentiable else None,
         forward=forward if differentiable else None,
+        operator=operator,
         samples=samples,
     )
     numpy_functions[ufunc] = made
@@ -298,11 +302,11 @@ def primitive(
 ) -> Primitive:
     """Declares a primitive by its rules.
 
-    `vjp(y, *xs, **params)` returns the pullback `g -> (cotangent of each operand, …)`, a tuple, with
-    None where an operand has none: what the closure holds is what the backward pass keeps. `jvp(y, *xs, **params)` returns the
-    pushforward `(t of each operand) -> tangent of y`. With `multiple` results `y`, `g` and the
-    tangent of `y` are tuples. Tangents, and cotangents of one of several results, that are zero arrive as zeros, or
-    as None with `fill=False`.
+    `vjp(y, *xs, **params)` returns the pullback `g -> (cotangent of each operand, …)`, a tuple
+    with None where an operand has none: what the closure holds is what the backward pass keeps.
+    `jvp(y, *xs, **params)` returns the pushforward `(t of each operand) -> tangent of y`. With
+    `multiple` results `y`, `g` and the tangent of `y` are tuples. Tangents, and cotangents of one
+    of several results, that are zero arrive as zeros, or as None with `fill=False`.
     """
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:

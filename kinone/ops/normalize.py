@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
-from .declare import primitive, result_type
+from .declare import primitive, result_type, zeros
 from .kernels import normalization
 from .samples import Sample, values
 from .shape import normalize_axis
@@ -18,22 +18,22 @@ from .spatial import channels_first, to_channels_first, to_channels_last
 
 
 def _softmax(x: Array, *, axis: int) -> Array:
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
-    y = np.exp(np.subtract(x, top, dtype=_float(x)))
+    x = _floating(x)
+    y = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
     y /= np.add.reduce(y, axis=axis, keepdims=True)
     return y
 
 
 def _log_softmax(x: Array, *, axis: int) -> Array:
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
-    shifted = np.subtract(x, top, dtype=_float(x))
+    x = _floating(x)
+    shifted = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     shifted -= np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
     return shifted
 
 
-def _float(x: Array) -> Any:
-    dtype = np.asarray(x).dtype
-    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+def _floating(x: Array) -> Array:
+    x = np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
 
 
 def _softmax_derivative(y: Array, x: Array, *, axis: int) -> Any:
@@ -136,6 +136,10 @@ def _batch_norm_jvp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: fl
     _, mean, var = ys
 
     def pushforward(tx: Array, tscale: Array, tbias: Array) -> tuple[Array, Array, Array]:
+        tx, tscale, tbias = (
+            zeros(shape_dtype(primal)) if t is None else t
+            for t, primal in ((tx, x), (tscale, scale), (tbias, bias))
+        )
         n = _per_channel(x)
         inv_std = 1 / np.sqrt(var + epsilon)
         centred = x - mean

@@ -134,7 +134,9 @@ def max_pool(
 avg_pool_p: Primitive = linear(
     "avg_pool",
     pooling.avg_pool,
-    shape=lambda x, *, count_include_pad, **params: ShapeDtype(_pooled(x, **params), x.dtype),
+    shape=lambda x, *, count_include_pad, **params: ShapeDtype(
+        _pooled(x, **params), np.result_type(x.dtype, np.float16)
+    ),
     transpose=lambda g, x, **params: avg_pool_spread_p(g, input_shape=x.shape[1:-1], **params),
     samples=lambda: [
         Sample((x,), {"count_include_pad": flag, **params})
@@ -146,7 +148,7 @@ avg_pool_spread_p: Primitive = linear(
     "avg_pool_spread",
     pooling.avg_pool_gradient,
     shape=lambda g, *, input_shape, **params: ShapeDtype(
-        (g.shape[0], *input_shape, g.shape[-1]), g.dtype
+        (g.shape[0], *input_shape, g.shape[-1]), np.result_type(g.dtype, np.float16)
     ),
     transpose=lambda t, g, *, input_shape, **params: avg_pool_p(t, **params),
     samples=lambda: [

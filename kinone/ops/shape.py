@@ -224,7 +224,8 @@ def _concatenate_shape(*xs: ShapeDtype, axis: int) -> ShapeDtype:
         rest = [(m, n) for i, (m, n) in enumerate(zip(x.shape, shape, strict=True)) if i != axis]
         if any(m != n for m, n in rest):
             raise ShapeError(
-                "all the input array dimensions except for the concatenation axis must match exactly"
+                "all the input array dimensions except for the concatenation axis must match "
+                "exactly"
             )
     return ShapeDtype(shape, np.result_type(*[x.dtype for x in xs]))  # numbers are arrays here
 

@@ -1,6 +1,6 @@
 """The transformations: functions of functions."""
 
 from .forward import jvp
-from .reverse import grad, value_and_grad, vjp
+from .gradient import grad, value_and_grad, vjp
 
 __all__ = ["grad", "jvp", "value_and_grad", "vjp"]

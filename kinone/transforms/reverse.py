@@ -1,4 +1,4 @@
-"""Reverse mode: `vjp`, `grad`, `value_and_grad`.
+"""Reverse mode: the tape of nodes and the run backward over it.
 
 The forward run leaves a node for each operation: its pullback, which holds exactly the values that
 the derivative needs, and the nodes of its operands. Nodes are numbered in the order in which they
@@ -10,29 +10,24 @@ been passed on.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
-from typing import Any, Literal, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from .. import source, tree
+from .. import source
 from ..core import (
     Array,
     Primitive,
     ShapeDtype,
     Trace,
     Tracer,
-    describe_operand,
     is_inexact,
-    running,
     shape_dtype,
-    shape_of,
+    weaken,
 )
-from ..errors import GradientError, TreeError
 from ..source import Location
-from .arguments import Arguments, check_leaves
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -140,6 +135,8 @@ class ReverseTrace(Trace):
             wanted.append(False)
         # With no tracers below, the operation itself; this saves the dispatch a second look.
         y = (primitive.impl if self.outermost else primitive)(*values, **params)
+        if primitive.operator and isinstance(y, np.generic):
+            y = weaken(y, values)
         reverse = primitive.reverse
         if reverse is None:
             return y
@@ -221,288 +218,3 @@ def backward(
                     add(parent, slot, result)
             del results
     return [arrived.get(node.number) for node in inputs]
-
-
-# ---- the transformations -------------------------------------------------------------------------
-
-
-class _Forward:
-    """The forward run of `fun` with some of its arguments traced."""
-
-    def __init__(self, fun: Callable[..., Any], arguments: Arguments, name: str) -> None:
-        self.arguments = arguments
-        trace = ReverseTrace(arguments.label)
-        trace.name = name
-        try:
-            with running(trace):
-                self.inputs = [
-                    trace.input(leaf) if is_inexact(leaf) else leaf for leaf in arguments.leaves
-                ]
-                self.result = arguments.call(fun, self.inputs)
-        except ValueError as error:
-            if trace.frozen and "read-only" in str(error):
-                error.add_note(
-                    f"{name} keeps arrays that the derivative needs, and an array that was used "
-                    "in the function may not be changed before the function returns: write into "
-                    "a copy."
-                )
-            raise
-        finally:
-            trace.thaw()
-        self.trace = trace
-
-    def lower(self, value: Any) -> Any:
-        """The value that a leaf of the result has outside of this transformation."""
-        if isinstance(value, ReverseTracer) and value.trace is self.trace:
-            return value.value
-        return value
-
-    def is_traced(self, value: Any) -> bool:
-        return isinstance(value, ReverseTracer) and value.trace is self.trace
-
-    def nodes(self) -> list[Node]:
-        return [x.node for x in self.inputs if isinstance(x, ReverseTracer)]
-
-    def gradients(self, seeds: list[tuple[Node, int, Array]], *, once: bool) -> Any:
-        """The cotangents of the traced arguments, in their trees."""
-        arrived = iter(backward(seeds, self.nodes(), once=once))
-        owners: set[int] = {_owner(ct) for _, _, ct in seeds}
-        owners.update(_owner(leaf) for leaf in self.arguments.leaves)
-        results = []
-        for leaf, tracer in zip(self.arguments.leaves, self.inputs, strict=True):
-            cotangent = next(arrived) if isinstance(tracer, ReverseTracer) else None
-            results.append(_own(cotangent, leaf, owners))
-        return self.arguments.unflatten(results)
-
-
-def _owner(x: Array) -> int:
-    """The identity of the array whose memory `x` shows."""
-    while type(x) is np.ndarray and x.base is not None:
-        x = x.base
-    return id(x)
-
-
-def _own(cotangent: Array | None, primal: Array, owners: set[int]) -> Array:
-    """A gradient leaf that may be written to: no memory in common with anything else."""
-    if type(cotangent) is np.ndarray:
-        owner = id(cotangent) if cotangent.base is None else _owner(cotangent)
-        if owner in owners or not cotangent.flags.writeable:
-            cotangent = cotangent.copy()
-            owner = id(cotangent)
-        owners.add(owner)
-        if type(primal) is np.ndarray:
-            return cotangent
-    elif cotangent is None:
-        cotangent = np.zeros(shape_of(primal), shape_dtype(primal).dtype)
-    if isinstance(primal, np.ndarray):
-        return np.asarray(cotangent) if isinstance(cotangent, np.generic) else cotangent
-    return cotangent[()] if isinstance(cotangent, np.ndarray) else cotangent
-
-
-@overload
-def vjp(
-    fun: Callable[..., R], *primals: Any, has_aux: Literal[False] = False
-) -> tuple[R, Callable[[Any], tuple[Any, ...]]]: ...
-@overload
-def vjp(
-    fun: Callable[..., Any], *primals: Any, has_aux: Literal[True]
-) -> tuple[Any, Callable[[Any], tuple[Any, ...]], Any]: ...
-def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
-    """The value of `fun(*primals)` and its pullback, the vector-Jacobian product.
-
-    The pullback maps a cotangent, a tree like the value with leaves of the same shapes and dtypes,
-    to a tuple with one cotangent tree for each of `primals`:  g ↦ (gᵀ ∂f/∂x₁, gᵀ ∂f/∂x₂, …).
-    It may be called any number of times. With `has_aux`, `fun` returns `(value, aux)` and so does
-    `vjp`: `(value, pullback, aux)`.
-
-    Raises `TreeError` or `ValueError` when a cotangent does not fit the value, naming the leaf.
-
-        >>> import numpy as np
-        >>> y, pullback = vjp(lambda a, b: a * np.sin(b), 2.0, 0.0)
-        >>> [float(ct) for ct in pullback(1.0)]
-        [0.0, 2.0]
-    """
-    arguments = Arguments(fun, primals, {}, tuple(range(len(primals))), ())
-    check_leaves(arguments, "vjp", integers="ignore")
-    forward = _Forward(fun, arguments, "vjp")
-    result, aux = _split_aux(forward.result, has_aux, "vjp")
-    leaves, treedef = tree.flatten(result)
-    value = tree.unflatten(treedef, [forward.lower(leaf) for leaf in leaves])
-
-    def pullback(cotangent: Any) -> tuple[Any, ...]:
-        got, got_def = tree.flatten(cotangent)
-        if got_def != treedef:
-            raise TreeError(
-                f"the cotangent's structure is not that of {_name(fun)}'s result, "
-                f"at {source.here()}\n" + tree.diff(value, cotangent)
-            )
-        seeds = []
-        for path, leaf, ct in zip(tree.treedef_paths(treedef), leaves, got, strict=True):
-            if forward.is_traced(leaf):
-                seeds.append((leaf.node, leaf.slot, _check_cotangent(path, leaf, ct)))
-        return tuple(forward.gradients(seeds, once=False))
-
-    if has_aux:
-        return value, pullback, tree.map(forward.lower, aux)
-    return value, pullback
-
-
-def _check_cotangent(path: str, primal: Array, cotangent: Array) -> Array:
-    want = shape_dtype(primal)
-    if isinstance(cotangent, (bool, int, float, complex)):
-        cotangent = want.dtype.type(cotangent)
-    got = shape_dtype(cotangent)
-    if got.shape != want.shape or got.dtype != want.dtype:
-        raise ValueError(
-            f"the cotangent{f' of {path}' if path else ''} is {got}, but the value is {want}, "
-            f"at {source.here()}"
-        )
-    if isinstance(cotangent, (np.ndarray, np.generic, Tracer)):
-        return cotangent
-    return np.asarray(cotangent)
-
-
-def _describe(result: Any) -> str:
-    """What a function returned, in the user's words."""
-    if isinstance(result, (Tracer, np.ndarray, np.generic)):
-        return describe_operand(result)
-    if isinstance(result, tuple):
-        return f"a tuple of {len(result)}"
-    return f"a {type(result).__name__}"
-
-
-def _split_aux(result: Any, has_aux: bool, name: str) -> tuple[Any, Any]:
-    if not has_aux:
-        return result, None
-    if not (isinstance(result, tuple) and len(result) == 2):
-        raise GradientError(
-            f"{name} with has_aux=True wants a function that returns (value, aux), "
-            f"and this one returned {_describe(result)}, at {source.here()}\n"
-            "  Return (loss, aux), or leave has_aux=True away."
-        )
-    return result
-
-
-def _name(fun: Callable[..., Any]) -> str:
-    return getattr(fun, "__name__", type(fun).__name__)
-
-
-def value_and_grad(
-    fun: Callable[P, Any],
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    *,
-    argnames: str | Sequence[str] | None = None,
-) -> Callable[P, tuple[Any, Any]]:
-    """A function that returns `(fun(…), gradient)`; `((value, aux), gradient)` with `has_aux`.
-
-    See `grad` for the arguments; the value comes from the same forward run.
-
-        >>> value_and_grad(lambda x: x * x)(3.0)
-        (np.float64(9.0), np.float64(6.0))
-    """
-    select = _Selection(argnums, argnames)
-
-    @functools.wraps(fun)
-    def value_and_gradient(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
-        arguments = select.of(fun, args, kwargs)
-        check_leaves(arguments, "grad", integers=select.integers)
-        forward = _Forward(fun, arguments, "grad")
-        loss, aux = _split_aux(forward.result, has_aux, "grad")
-        value = forward.lower(loss)
-        _check_scalar(fun, loss, value)
-        seeds = []
-        if forward.is_traced(loss):
-            one = np.ones((), shape_dtype(value).dtype)[()]
-            seeds.append((loss.node, loss.slot, one))
-        # The result's tracers hold the newest nodes; the backward run frees them one by one.
-        forward.result = None
-        del loss
-        lowered = tree.map(forward.lower, aux) if has_aux else None
-        del aux
-        gradient = select.shape(forward.gradients(seeds, once=True))
-        if isinstance(value, float):
-            value = np.float64(value)
-        return ((value, lowered), gradient) if has_aux else (value, gradient)
-
-    return value_and_gradient
-
-
-def grad(
-    fun: Callable[P, Any],
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    *,
-    argnames: str | Sequence[str] | None = None,
-) -> Callable[P, Any]:
-    """A function that returns the gradient of the scalar function `fun`.
-
-    The gradient has the tree of the argument that `argnums` (or `argnames`, for keywords) selects,
-    and its leaves' shapes and dtypes; a tuple of trees where several are selected. Integer leaves
-    inside a tree are not differentiated: theirs is zero. With `has_aux`, `fun` returns `(loss,
-    aux)` and the new function `(gradient, aux)`.
-
-    Raises `GradientError` (a `TypeError`) when the loss is not a real scalar or a selected
-    argument is an integer, `LeafError` when a leaf is no number, each with the leaf's path.
-
-        >>> import numpy as np
-        >>> grad(lambda p, x: np.sum(p["w"] * x))({"w": np.ones(2)}, np.array([3.0, 4.0]))
-        {'w': array([3., 4.])}
-        >>> grad(grad(np.sin))(0.0)
-        np.float64(-0.0)
-    """
-    value_and_gradient = value_and_grad(fun, argnums, has_aux, argnames=argnames)
-
-    @functools.wraps(fun)
-    def gradient(*args: P.args, **kwargs: P.kwargs) -> Any:
-        value, result = value_and_gradient(*args, **kwargs)
-        return (result, value[1]) if has_aux else result
-
-    return gradient
-
-
-class _Selection:
-    """Which arguments are differentiated, and how their gradients are returned."""
-
-    def __init__(self, argnums: int | Sequence[int], argnames: str | Sequence[str] | None) -> None:
-        names = () if argnames is None else (argnames,) if isinstance(argnames, str) else argnames
-        if isinstance(argnums, (int, np.integer)):
-            # `argnames` alone means those names alone.
-            numbers: tuple[int, ...] = () if names and argnums == 0 else (int(argnums),)
-            single = True
-        else:
-            numbers, single = tuple(argnums), False
-        self.numbers, self.names = numbers, tuple(names)
-        count = len(self.numbers) + len(self.names)
-        self.single = count == 1 and (isinstance(argnames, str) if self.names else single)
-        self.integers: Literal["refuse", "ignore"] = "refuse"
-
-    def of(self, fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        return Arguments(fun, args, kwargs, self.numbers, self.names)
-
-    def shape(self, gradients: list[Any]) -> Any:
-        return gradients[0] if self.single else tuple(gradients)
-
-
-def _check_scalar(fun: Any, loss: Any, value: Any) -> None:
-    try:
-        aval = shape_dtype(value) if not isinstance(value, (dict, list, tuple)) else None
-    except Exception:
-        aval = None
-    if aval is None or aval.dtype.kind == "O" or value is None:
-        raise GradientError(
-            f"grad wants a function that returns a scalar, and {_name(fun)} returned a "
-            f"{type(value).__name__}, at {source.here()}\n"
-            "  Return the loss alone, or (loss, aux) with has_aux=True."
-        )
-    if aval.shape != ():
-        raise GradientError(
-            f"grad wants a function that returns a scalar, and {_name(fun)} returned "
-            f"{describe_operand(loss)}, at {source.here()}\n"
-            "  Reduce it with np.mean or np.sum, or use vjp (or jacrev) for its Jacobian."
-        )
-    if aval.dtype.kind != "f":
-        raise GradientError(
-            f"grad wants a real loss, and {_name(fun)} returned {aval}, at {source.here()}\n"
-            "  Return a float, such as the sum of squared absolute values."
-        )

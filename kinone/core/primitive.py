@@ -1,0 +1,86 @@
+"""The primitive: an operation and all of its rules, and the dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import source
+from .messages import explain, leaked
+from .tracer import Trace, Tracer
+from .values import Array
+
+registry: dict[str, Primitive] = {}
+
+
+class Primitive:
+    """An operation and all of its rules. Made by the constructors in `kinone.ops.declare`.
+
+    impl(*xs, **params)                     plain NumPy; what eager mode runs
+    shape(*avals, **params)                 the result's `ShapeDtype`, a tuple if `multiple`
+    reverse(wanted, y, xs, params)          the pullback `g -> [cotangent, …]`, one for each operand
+                                            whose flag in `wanted` is set; None where it is zero
+    forward(y, xs, tangents, params)        the tangent of `y`; a tangent that is None is zero
+
+    An `operator` is one of Python's own, so that its result on Python numbers is a Python number.
+    Where `reverse` is None the result is constant as far as derivatives go (`floor`, `x > 0`), and
+    differentiation hands on a plain value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        impl: Callable[..., Any],
+        *,
+        shape: Callable[..., Any],
+        reverse: Callable[..., Any] | None,
+        forward: Callable[..., Any] | None,
+        multiple: bool = False,
+        operator: bool = False,
+        samples: Callable[[], Sequence[Any]] | None = None,
+    ) -> None:
+        if name in registry:
+            raise ValueError(f"a primitive named {name!r} exists already")
+        self.name = name
+        self.__name__ = name
+        self.__doc__ = impl.__doc__
+        self.impl = impl
+        self.shape = shape
+        self.reverse = reverse
+        self.forward = forward
+        self.multiple = multiple
+        self.operator = operator
+        self.samples = samples
+        self.declared = source.declaration()
+        registry[name] = self
+
+    def __call__(self, *args: Array, **params: Any) -> Any:
+        trace: Trace | None = None
+        level: float = 0
+        for arg in args:
+            if isinstance(arg, Tracer) and arg.trace.level > level:
+                trace = arg.trace
+                level = trace.level
+        try:
+            if trace is None:
+                y = self.impl(*args, **params)
+                return weaken(y, args) if self.operator and isinstance(y, np.generic) else y
+            if not trace.alive:
+                raise leaked(next(arg for arg in args if getattr(arg, "trace", None) is trace))
+            return trace.process(self, args, params)
+        except Exception as error:
+            explain(error, self.name, args)
+            raise
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+def weaken(y: Any, operands: Sequence[Array]) -> Array:
+    """NumPy's scalar as a Python number again where all operands are such: 0.5 * 2.0 adapts to the
+    arrays that it meets (NEP 50), traced or not."""
+    if all(type(x) in (float, int, complex, bool) for x in operands):
+        return y.item()
+    return y

@@ -1,0 +1,95 @@
+"""The one table of NumPy's functions and what they do on traced values."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import source
+from ..errors import TracerAssignmentError
+from .messages import explain, no_rule
+from .values import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# NumPy's own functions and ufuncs → the Kinone function that does the same on tracers.
+numpy_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+def implements(*functions: Callable[..., Any]) -> Callable[[F], F]:
+    """Declares that the decorated function is what these NumPy functions do on traced values."""
+
+    def register(f: F) -> F:
+        for function in functions:
+            numpy_functions[function] = f
+        return f
+
+    return register
+
+
+def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A NumPy function on traced values. Raises `MissingRuleError` for one that is not known."""
+    known = numpy_functions.get(function)
+    if known is None:
+        raise no_rule(function.__name__, numpy_functions)
+    if kwargs.get("out") is not None:
+        refuse_out(function.__name__, kwargs)
+    try:
+        return known(*args, **kwargs)
+    except Exception as error:
+        explain(error, function.__name__, args)
+        raise
+
+
+def refuse_out(name: str, kwargs: dict[str, Any]) -> None:
+    """Raises `TracerAssignmentError` when the call wants its result written into an array."""
+    out = kwargs.get("out", ())
+    if any(x is not None for x in (out if isinstance(out, tuple) else (out,))):
+        raise TracerAssignmentError(
+            f"np.{name} would write a traced value into an array, at {source.here()}\n"
+            "  Write `y = y + x` for `y += x`, and leave out= away: traced values are new values."
+        )
+
+
+# `np.add.reduce` and its like, by the function that NumPy has for them.
+reductions: dict[np.ufunc, Callable[..., Any]] = {
+    np.add: np.sum,
+    np.multiply: np.prod,
+    np.maximum: np.max,
+    np.minimum: np.min,
+    np.logical_and: np.all,
+    np.logical_or: np.any,
+}
+
+
+class At:
+    """`x.at`, waiting for its index."""
+
+    __slots__ = ("x",)
+
+    def __init__(self, x: Array) -> None:
+        self.x = x
+
+    def __getitem__(self, index: Any) -> AtIndex:
+        return AtIndex(self.x, index)
+
+
+class AtIndex:
+    """`x.at[index]`, waiting for the update."""
+
+    __slots__ = ("index", "x")
+
+    def __init__(self, x: Array, index: Any) -> None:
+        self.x = x
+        self.index = index
+
+    def set(self, value: Array) -> Array:
+        """What `x` would be after `x[index] = value`."""
+        return numpy_functions[operator.setitem](self.x, self.index, value)
+
+    def add(self, value: Array) -> Array:
+        """What `x` would be after `np.add.at(x, index, value)`: repeated indices add up."""
+        return numpy_functions[np.add.at](self.x, self.index, value)

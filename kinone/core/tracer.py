@@ -1,0 +1,294 @@
+"""Traces, their levels, and the tracer, which is an ndarray to the user's code."""
+
+from __future__ import annotations
+
+import math
+import operator
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import source
+from ..errors import MissingRuleError, TracerAssignmentError, TracerConversionError
+from .messages import cut, no_rule
+from .protocol import At, apply, numpy_functions, reductions, refuse_out
+from .values import Array, ShapeDtype
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+
+
+class _Depth(threading.local):
+    level = 0
+
+
+_depth = _Depth()
+
+
+class Trace:
+    """One run of one transformation. `label(tracer)` is the path of an input leaf, or None."""
+
+    name = "a transformation"
+
+    def __init__(self) -> None:
+        self.level: float = 0
+        self.alive = False
+        self.started = source.capture()
+
+    def process(self, primitive: Primitive, args: tuple[Array, ...], params: dict[str, Any]) -> Any:
+        """Applies a primitive to operands of which at least one is a tracer of this trace."""
+        raise NotImplementedError
+
+    def label(self, tracer: Tracer) -> str | None:
+        return None
+
+
+class running:
+    """`with running(trace):` gives a trace its level and ends it afterwards.
+
+    An ended trace has infinite level: a tracer that outlived it wins every dispatch and is found.
+    """
+
+    __slots__ = ("trace",)
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def __enter__(self) -> None:
+        _depth.level += 1
+        self.trace.level = _depth.level
+        self.trace.alive = True
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        _depth.level -= 1
+        self.trace.level = math.inf
+        self.trace.alive = False
+        # NumPy wraps what a tracer says when it is put into an array, `a[0] = tracer`.
+        if isinstance(error, ValueError) and isinstance(error.__cause__, TracerConversionError):
+            raise error.__cause__ from None
+
+
+def _operator(function: Callable[..., Any]) -> Any:
+    def method(self: Tracer, other: Array) -> Any:
+        return numpy_functions[function](self, other)
+
+    return method
+
+
+def _reflected(function: Callable[..., Any]) -> Any:
+    def method(self: Tracer, other: Array) -> Any:
+        return numpy_functions[function](other, self)
+
+    return method
+
+
+def _method(function: Callable[..., Any]) -> Any:
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return apply(function, (self, *args), kwargs)
+
+    method.__name__ = function.__name__
+    return method
+
+
+class Tracer:
+    """A value that a transformation watches; to the user's code it is an ndarray.
+
+    It has an ndarray's operators, methods and attributes, and answers NumPy's functions. What
+    would take a number out of it (`float(x)`, `np.asarray(x)`) or write into it (`x[i] = v`)
+    raises and says what to write instead.
+    """
+
+    __slots__ = ("trace",)
+    trace: Trace
+
+    @property
+    def aval(self) -> ShapeDtype:
+        """The shape and dtype; each kind of tracer knows its own."""
+        raise NotImplementedError
+
+    @property
+    def location(self) -> source.Location | None:
+        """Where the user made this value."""
+        return None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.aval.dtype
+
+    @property
+    def weak(self) -> bool:
+        return self.aval.weak
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    # -- NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__":
+            function = numpy_functions.get(ufunc)
+            if function is not None and not kwargs:
+                return function(*inputs)
+        elif method == "reduce" and ufunc in reductions:
+            # np.add.reduce reduces axis 0 by default, np.sum every axis.
+            kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
+            return numpy_functions[reductions[ufunc]](inputs[0], **kwargs)
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        if kwargs:
+            refuse_out(name, kwargs)
+            raise MissingRuleError(
+                f"np.{name} on a traced value takes no {', '.join(sorted(kwargs))}=, "
+                f"at {source.here()}"
+            )
+        raise no_rule(name, numpy_functions)
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        return apply(func, args, kwargs)
+
+    # -- operators
+
+    __add__, __radd__ = _operator(np.add), _reflected(np.add)
+    __sub__, __rsub__ = _operator(np.subtract), _reflected(np.subtract)
+    __mul__, __rmul__ = _operator(np.multiply), _reflected(np.multiply)
+    __truediv__, __rtruediv__ = _operator(np.true_divide), _reflected(np.true_divide)
+    __floordiv__, __rfloordiv__ = _operator(np.floor_divide), _reflected(np.floor_divide)
+    __mod__, __rmod__ = _operator(np.remainder), _reflected(np.remainder)
+    __pow__, __rpow__ = _operator(np.power), _reflected(np.power)
+    __matmul__, __rmatmul__ = _operator(np.matmul), _reflected(np.matmul)
+    __and__, __rand__ = _operator(np.bitwise_and), _reflected(np.bitwise_and)
+    __or__, __ror__ = _operator(np.bitwise_or), _reflected(np.bitwise_or)
+    __xor__, __rxor__ = _operator(np.bitwise_xor), _reflected(np.bitwise_xor)
+    __lt__, __le__ = _operator(np.less), _operator(np.less_equal)
+    __gt__, __ge__ = _operator(np.greater), _operator(np.greater_equal)
+    __eq__, __ne__ = _operator(np.equal), _operator(np.not_equal)
+    __hash__ = None  # type: ignore[assignment]  # as for an ndarray
+
+    def __neg__(self) -> Any:
+        return numpy_functions[np.negative](self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return numpy_functions[np.absolute](self)
+
+    def __invert__(self) -> Any:
+        return numpy_functions[np.invert](self)
+
+    def __getitem__(self, index: Any) -> Any:
+        return numpy_functions[operator.getitem](self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TracerAssignmentError(
+            f"a traced value cannot be assigned into, at {source.here()}\n"
+            "  Write x = x.at[i].set(v) for x[i] = v, and x = x.at[i].add(v) for x[i] += v."
+        )
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of unsized object")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
+        return iter([self[i] for i in range(self.shape[0])])
+
+    # -- methods and attributes of an ndarray
+
+    sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
+    max, min = _method(np.max), _method(np.min)
+    var, std = _method(np.var), _method(np.std)
+    argmax, argmin = _method(np.argmax), _method(np.argmin)
+    any, all = _method(np.any), _method(np.all)
+    squeeze, swapaxes = _method(np.squeeze), _method(np.swapaxes)
+    ravel, clip, round = _method(np.ravel), _method(np.clip), _method(np.round)
+    astype = _method(np.astype)
+    dot = _method(np.dot)
+
+    def reshape(self, *shape: Any, order: str = "C") -> Any:
+        target = shape[0] if len(shape) == 1 else shape
+        return apply(np.reshape, (self, target), {"order": order})
+
+    def transpose(self, *axes: Any) -> Any:
+        order = axes[0] if len(axes) == 1 else axes or None
+        return apply(np.transpose, (self, order), {})
+
+    def flatten(self) -> Any:
+        return self.reshape(-1)
+
+    def copy(self) -> Any:
+        return self
+
+    @property
+    def T(self) -> Any:
+        return numpy_functions[np.transpose](self)
+
+    @property
+    def mT(self) -> Any:
+        return numpy_functions[np.swapaxes](self, -1, -2)
+
+    @property
+    def at(self) -> At:
+        """`x.at[i].set(v)`, `x.at[i].add(v)`: a new array with some elements replaced."""
+        return At(self)
+
+    # -- conversions that would cut the gradient
+
+    def __bool__(self) -> bool:
+        return bool(self._concrete("bool"))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._cut("np.asarray(x) (or putting x into an array)")
+
+    def __float__(self) -> float:
+        raise self._cut("float(x)")
+
+    def __int__(self) -> int:
+        raise self._cut("int(x)")
+
+    def __complex__(self) -> complex:
+        raise self._cut("complex(x)")
+
+    def __index__(self) -> int:
+        raise self._cut("using x as an index")
+
+    def item(self, *args: Any) -> Any:
+        raise self._cut("x.item()")
+
+    def tolist(self) -> Any:
+        raise self._cut("x.tolist()")
+
+    def _concrete(self, wanted: str) -> Any:
+        """The number for Python's control flow, where the trace has one."""
+        raise self._cut(f"{wanted}(x)")
+
+    def _cut(self, what: str) -> Exception:
+        return cut(self, what)
+
+    def __repr__(self) -> str:
+        return f"<{self.aval} traced by {self.trace.name}>"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)

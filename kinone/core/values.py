@@ -1,0 +1,88 @@
+"""What a value is to the engine: an array, a number or a tracer, with a shape and a dtype."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+# An ndarray, a NumPy scalar, a Python number or a Tracer. Rules run on all of them alike, which no
+# static type expresses without a cast on every line.
+Array = Any
+
+
+class ShapeDtype:
+    """Shape and dtype of a value that is not there (yet).
+
+    `weak` marks a Python number, which adapts to the arrays that it meets (NEP 50).
+
+        >>> ShapeDtype((8, 16), "float32")
+        float32[8,16]
+    """
+
+    __slots__ = ("dtype", "shape", "weak")
+
+    def __init__(self, shape: Sequence[int], dtype: Any, weak: bool = False) -> None:
+        self.shape = tuple(shape)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.weak = weak
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ShapeDtype)
+            and self.shape == other.shape
+            and self.dtype == other.dtype
+            and self.weak == other.weak
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype, self.weak))
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+
+def shape_dtype(x: Array) -> ShapeDtype:
+    """The `ShapeDtype` of an array, number, tracer or `ShapeDtype`."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return ShapeDtype(x.shape, x.dtype)
+    if isinstance(x, ShapeDtype):
+        return x
+    aval = getattr(x, "aval", None)
+    if isinstance(aval, ShapeDtype):  # a tracer
+        return aval
+    if isinstance(x, (bool, int, float, complex)):
+        return ShapeDtype((), np.asarray(x).dtype, weak=type(x) is not bool)
+    array = np.asarray(x)
+    return ShapeDtype(array.shape, array.dtype)
+
+
+def shape_of(x: Array) -> tuple[int, ...]:
+    """`np.shape(x)`, which for a tracer would go all the way round NumPy's protocol."""
+    try:
+        shape: tuple[int, ...] = x.shape
+    except AttributeError:
+        return np.shape(x)
+    return shape
+
+
+def ndim_of(x: Array) -> int:
+    """`np.ndim(x)`, likewise."""
+    return len(shape_of(x))
+
+
+def is_inexact(x: Array) -> bool:
+    """Whether a value is of a floating or complex type, that is, differentiable."""
+    if isinstance(x, (float, complex)):
+        return True
+    return getattr(getattr(x, "dtype", None), "kind", None) in ("f", "c")
