@@ -17,6 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # NumPy's own functions and ufuncs → the Kinone function that does the same on tracers.
 numpy_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
+# Where among the positional arguments a function has `out`, which no traced value can serve.
+_out_places: dict[Callable[..., Any], int] = {}
 
 
 def implements(*functions: Callable[..., Any]) -> Callable[[F], F]:
@@ -25,6 +27,9 @@ def implements(*functions: Callable[..., Any]) -> Callable[[F], F]:
     def register(f: F) -> F:
         for function in functions:
             numpy_functions[function] = f
+        code = getattr(f, "__code__", None)  # a primitive has none, and no `out` either
+        if code is not None and "out" in code.co_varnames[: code.co_argcount]:
+            _out_places[f] = code.co_varnames.index("out")
         return f
 
     return register
@@ -35,8 +40,9 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     known = numpy_functions.get(function)
     if known is None:
         raise no_rule(function.__name__, numpy_functions)
-    if kwargs.get("out") is not None:
-        refuse_out(function.__name__, kwargs)
+    place = _out_places.get(known, len(args))
+    if kwargs.get("out") is not None or any(x is not None for x in args[place : place + 1]):
+        raise refused_out(function.__name__)
     try:
         return known(*args, **kwargs)
     except Exception as error:
@@ -44,14 +50,12 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         raise
 
 
-def refuse_out(name: str, kwargs: dict[str, Any]) -> None:
-    """Raises `TracerAssignmentError` when the call wants its result written into an array."""
-    out = kwargs.get("out", ())
-    if any(x is not None for x in (out if isinstance(out, tuple) else (out,))):
-        raise TracerAssignmentError(
-            f"np.{name} would write a traced value into an array, at {source.here()}\n"
-            "  Write `y = y + x` for `y += x`, and leave out= away: traced values are new values."
-        )
+def refused_out(name: str) -> TracerAssignmentError:
+    """The error for a call that wants its result written into an array."""
+    return TracerAssignmentError(
+        f"np.{name} would write a traced value into an array, at {source.here()}\n"
+        "  Write `y = y + x` for `y += x`, and leave out= away: traced values are new values."
+    )
 
 
 # `np.add.reduce` and its like, by the function that NumPy has for them.

@@ -13,7 +13,7 @@ import numpy as np
 from .. import source
 from ..errors import MissingRuleError, TracerAssignmentError, TracerConversionError
 from .messages import cut, no_rule
-from .protocol import At, apply, numpy_functions, reductions, refuse_out
+from .protocol import At, apply, numpy_functions, reductions, refused_out
 from .values import Array, ShapeDtype
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ class Tracer:
             return numpy_functions[reductions[ufunc]](inputs[0], **kwargs)
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         if kwargs:
-            refuse_out(name, kwargs)
+            if any(x is not None for x in kwargs.get("out", ())):
+                raise refused_out(name)
             raise MissingRuleError(
                 f"np.{name} on a traced value takes no {', '.join(sorted(kwargs))}=, "
                 f"at {source.here()}"
