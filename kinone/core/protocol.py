@@ -41,7 +41,7 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     if known is None:
         raise no_rule(function.__name__, numpy_functions)
     place = _out_places.get(known, len(args))
-    if kwargs.get("out") is not None or any(x is not None for x in args[place : place + 1]):
+    if (args[place] if place < len(args) else kwargs.get("out")) is not None:
         raise refused_out(function.__name__)
     try:
         return known(*args, **kwargs)

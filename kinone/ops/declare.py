@@ -84,7 +84,9 @@ def elementwise(
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
         values = (y, *xs)
-        shape, dtype = (y.shape, y.dtype) if hasattr(y, "shape") else ((), np.asarray(y).dtype)
+        if type(y) is not np.ndarray and not hasattr(y, "shape"):
+            y = np.asarray(y)
+        shape, dtype = y.shape, y.dtype
         steps: list[Any] = []
         for i, x in enumerate(xs):
             if not wanted[i]:

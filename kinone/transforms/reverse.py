@@ -10,7 +10,7 @@ been passed on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, ParamSpec, TypeVar
 
@@ -173,7 +173,7 @@ class ReverseTrace(Trace):
 
 
 def backward(
-    seeds: Iterable[tuple[Node, int, Array]], inputs: Sequence[Node], *, once: bool
+    seeds: Sequence[tuple[Node, int, Array]], inputs: Sequence[Node], *, once: bool
 ) -> list[Array | None]:
     """Cotangents of the input nodes, None where nothing arrived.
 
@@ -183,38 +183,37 @@ def backward(
     heap: list[int] = []
     pending: dict[int, tuple[Node, Any]] = {}
     arrived: dict[int, Array] = {}
-
-    def add(node: Node, slot: int, cotangent: Array) -> None:
-        number = node.number
-        if node.pullback is None:
-            before = arrived.get(number)
-            arrived[number] = cotangent if before is None else before + cotangent
-            return
-        entry = pending.get(number)
-        if entry is None:
-            heappush(heap, -number)
-        if node.results == 1:
-            total = cotangent if entry is None else entry[1] + cotangent
-            pending[number] = (node, total)
-            return
-        slots = [None] * node.results if entry is None else entry[1]
-        slots[slot] = cotangent if slots[slot] is None else slots[slot] + cotangent
-        pending[number] = (node, slots)
-
-    for node, slot, cotangent in seeds:
-        add(node, slot, cotangent)
+    targets: Sequence[tuple[Node, int]] = [(node, slot) for node, slot, _ in seeds]
+    cotangents: Sequence[Array | None] = [cotangent for _, _, cotangent in seeds]
     with source.inherit() as state:
-        while heap:
+        while True:
+            for (node, slot), cotangent in zip(targets, cotangents, strict=True):
+                if cotangent is None:
+                    continue
+                number = node.number
+                if node.pullback is None:
+                    before = arrived.get(number)
+                    arrived[number] = cotangent if before is None else before + cotangent
+                    continue
+                entry = pending.get(number)
+                if entry is None:
+                    heappush(heap, -number)
+                if node.results == 1:
+                    total = cotangent if entry is None else entry[1] + cotangent
+                    pending[number] = (node, total)
+                else:
+                    slots = [None] * node.results if entry is None else entry[1]
+                    before = slots[slot]
+                    slots[slot] = cotangent if before is None else before + cotangent
+                    pending[number] = (node, slots)
+            # Nothing here may outlive its use: these are the largest arrays of all.
+            cotangents = cotangent = before = entry = total = slots = None  # type: ignore[assignment]
+            if not heap:
+                return [arrived.get(node.number) for node in inputs]
             node, cotangent = pending.pop(-heappop(heap))
             state.inherited = node.location
-            parents = node.parents
-            results = node.pullback(cotangent)  # type: ignore[misc]  # only inputs have none
+            targets = node.parents
+            cotangents = node.pullback(cotangent)  # type: ignore[misc]  # only inputs have none
             if once:
                 node.pullback = None
                 node.parents = ()
-            del cotangent
-            for (parent, slot), result in zip(parents, results, strict=True):
-                if result is not None:
-                    add(parent, slot, result)
-            del results
-    return [arrived.get(node.number) for node in inputs]
