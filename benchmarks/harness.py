@@ -173,6 +173,32 @@ def machine() -> str:
     return "\n".join(lines)
 
 
+def wait_until_idle(patience: float = 60.0, busy: float = 0.1) -> float:
+    """Waits until other programs use less than `busy` of the cores; returns the share they use.
+
+    Gives up after `patience` seconds. 0 where the system does not tell.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            before = _processor_times()
+            time.sleep(1.0)
+            after = _processor_times()
+        except (OSError, ValueError):
+            return 0.0
+        idle, total = (new - old for new, old in zip(after, before, strict=True))
+        share = 1 - idle / max(total, 1)
+        if share < busy or time.monotonic() > deadline:
+            return share
+
+
+def _processor_times() -> tuple[int, int]:
+    """Idle and total ticks of all cores since the start (Linux)."""
+    with open("/proc/stat") as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
 def _cpus() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)

@@ -6,6 +6,7 @@ writes NumPy; only the `np` in it differs (Kinone takes NumPy itself).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -130,6 +131,8 @@ def main() -> list[Row]:
     for name in SIZES:
         for dtype in (np.float64, np.float32):
             title = f"grad of MLP {name}, {np.dtype(dtype).name}"
+            if os.environ.get("OPENBLAS_NUM_THREADS") == "1":
+                title += ", one thread"
             timings = measure(name, dtype)
             show(title, timings)
             torch_parts.append((f"{title}, beside PyTorch", name, dtype))

@@ -61,7 +61,7 @@ def torch_step(channels_last: bool = True) -> tuple[Callable[[], object], int]:
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
 
-    class Block(nn.Module):
+    class Block(nn.Module):  # type: ignore[misc]  # mypy does not read torch
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kinone.ops.kernels import parallel, products, winograd
 from kinone.ops.kernels.convolution import conv, conv_input_gradient, conv_weight_gradient
 from kinone.ops.kernels.normalization import batch_norm, batch_norm_gradient
 from kinone.ops.kernels.parallel import for_blocks
@@ -21,6 +25,7 @@ from kinone.ops.kernels.pooling import (
     max_pool_gather,
     max_pool_scatter,
 )
+from kinone.ops.kernels.toom_cook import F2, F4, STRIDED
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -99,7 +104,9 @@ def from_torch(t: Any) -> Array:
     return np.moveaxis(t.detach().numpy(), 1, -1)
 
 
-def torch_conv(x: Array, w: Array, g: Array, stride: int, pad: int, dilation: int, groups: int) -> Any:
+def torch_conv(
+    x: Array, w: Array, g: Array, stride: int, pad: int, dilation: int, groups: int
+) -> Any:
     xt = to_torch(x).requires_grad_(True)
     wt = torch.tensor(np.moveaxis(w, (-1, -2), (0, 1)).copy()).requires_grad_(True)
     function = (F.conv1d, F.conv2d, F.conv3d)[x.ndim - 3]
@@ -144,9 +151,7 @@ def layer_arrays(layer: Any, dtype: Any) -> Any:
     g = rng.standard_normal(y.shape).astype(dtype)
     dx = conv_input_gradient(g, w, input_shape=spatial, **geometry)
     dw = conv_weight_gradient(x, g, kernel_shape=w.shape[:rank], **geometry)
-    expected = torch_conv(
-        *(a.astype(np.float64) for a in (x, w, g)), stride, pad, dilation, groups
-    )
+    expected = torch_conv(*(a.astype(np.float64) for a in (x, w, g)), stride, pad, dilation, groups)
     return (y, dx, dw), expected
 
 
@@ -167,32 +172,120 @@ def test_conv_error_is_small_beside_the_largest_output(
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("groups", [1, 32])
-def test_conv_takes_any_memory_layout(dtype: Any, groups: int) -> None:
+@pytest.mark.parametrize("groups", [1, 4, 32])
+@pytest.mark.parametrize("pad", [0, 1])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv_takes_any_memory_layout(dtype: Any, groups: int, pad: int, stride: int) -> None:
     rng = RNG(3)
     geometry: Any = {
-        "strides": (1, 1),
-        "padding": ((1, 1), (1, 1)),
+        "strides": (stride, stride),
+        "padding": ((pad, pad), (pad, pad)),
         "dilation": (1, 1),
         "groups": groups,
     }
     x = rng.standard_normal((2, 32, 9, 10)).astype(dtype).transpose(0, 2, 3, 1)
     w = rng.standard_normal((32, 32 // groups, 3, 3)).astype(dtype).transpose(2, 3, 1, 0)
-    g = np.broadcast_to(rng.standard_normal(32).astype(dtype), (2, 9, 10, 32))
-    wide = np.broadcast_to(x[:1], (3, *x.shape[1:]))
+    out = conv(x, w, **geometry).shape
+    g = np.broadcast_to(rng.standard_normal(32).astype(dtype), out)
+    wide = np.broadcast_to(x[:1], x.shape)
     for array in (x, w, g, wide):
         array.flags.writeable = False
     plain = np.ascontiguousarray
-    for a in (x, wide, x[:, ::-1]):
+    for a in (x, wide, x[:, ::-1], x[:, :, ::-1]):
         np.testing.assert_array_equal(conv(a, w, **geometry), conv(plain(a), plain(w), **geometry))
+        np.testing.assert_array_equal(
+            conv_weight_gradient(a, g, kernel_shape=(3, 3), **geometry),
+            conv_weight_gradient(plain(a), plain(g), kernel_shape=(3, 3), **geometry),
+        )
     np.testing.assert_array_equal(
         conv_input_gradient(g, w, input_shape=(9, 10), **geometry),
         conv_input_gradient(plain(g), plain(w), input_shape=(9, 10), **geometry),
     )
-    np.testing.assert_array_equal(
-        conv_weight_gradient(x, g, kernel_shape=(3, 3), **geometry),
-        conv_weight_gradient(plain(x), plain(g), kernel_shape=(3, 3), **geometry),
-    )
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    algorithm=st.sampled_from([F2, F4, STRIDED]),
+    images=st.integers(1, 5),
+    size=st.tuples(st.integers(3, 19), st.integers(3, 19)),
+    channels=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    padding=st.tuples(*(st.tuples(st.integers(-1, 3), st.integers(-1, 3)) for _ in range(2))),
+    tile_bytes=st.sampled_from([1 << 10, 1 << 14, 1 << 22]),
+)
+def test_fewer_multiplications_are_the_same_convolution(
+    algorithm: Any, images: int, size: Any, channels: Any, padding: Any, tile_bytes: int
+) -> None:
+    """All of `toom_cook`, on shapes that `choose` leaves to im2col too, in blocks of any size."""
+    rng = RNG(0)
+    x = rng.standard_normal((images, *size, channels[0])).astype(np.float32)
+    w = rng.standard_normal((3, 3, *channels)).astype(np.float32)
+    stride = algorithm.stride
+    geometry: Any = {
+        "strides": (stride, stride),
+        "padding": padding,
+        "dilation": (1, 1),
+        "groups": 1,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "_TILES", tile_bytes)
+        patch.setattr(winograd, "_KEPT", 2 * tile_bytes)
+        patch.setattr(winograd, "choose", lambda *_: algorithm)
+        y = conv(x, w, **geometry)
+        g = rng.standard_normal(y.shape).astype(np.float32)
+        dx = conv_input_gradient(g, w, input_shape=size, **geometry)
+        dw = conv_weight_gradient(x, g, kernel_shape=(3, 3), **geometry)
+    x, w, g = (a.astype(np.float64) for a in (x, w, g))
+    for ours, expected in (
+        (y, conv(x, w, **geometry)),
+        (dx, conv_input_gradient(g, w, input_shape=size, **geometry)),
+        (dw, conv_weight_gradient(x, g, kernel_shape=(3, 3), **geometry)),
+    ):
+        if expected.size:
+            assert np.abs(ours - expected).max() <= 1e-5 * max(np.abs(expected).max(), 1)
+
+
+@pytest.mark.parametrize("algorithm", [F2, F4, STRIDED], ids=lambda a: f"{a.stride}-{a.tile}")
+def test_an_algorithm_of_one_dimension_is_exact(algorithm: Any) -> None:
+    """Each transform is a matrix; y = A' [(G w) * (B' x)], and the spread is B' transposed."""
+
+    def matrix(transform: Any, lines_in: int, lines_out: int) -> Array:
+        lines = np.empty((lines_out, lines_in))
+        transform(np.eye(lines_in), lines, np.empty((2, lines_in)))
+        return lines
+
+    size, taps = algorithm.tile, algorithm.taps
+    back = matrix(algorithm.input, taps, taps)
+    forth = matrix(algorithm.output, taps, size)
+    np.testing.assert_allclose(matrix(algorithm.cotangent, size, taps), forth.T, atol=1e-15)
+    if algorithm.spread is not None:
+        np.testing.assert_array_equal(matrix(algorithm.spread, taps, taps), back.T)
+    product = np.einsum("om,mt,mi->oti", forth, algorithm.weight, back)
+    expected = np.zeros_like(product)
+    for o, tap in itertools.product(range(size), range(3)):
+        expected[o, tap, o * algorithm.stride + tap] = 1
+    np.testing.assert_allclose(product, expected, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(7, 3, 5), (300, 70, 90), (129, 1000, 66), (513, 600, 3)]
+)
+def test_a_product_in_pieces_is_the_product(m: int, k: int, n: int) -> None:
+    rng = RNG(0)
+    a = rng.standard_normal((2, k, m)).transpose(0, 2, 1)
+    b = rng.standard_normal((2, k, n))
+    out = np.empty((2, m, 2 * n))[:, :, ::2] if m == 7 else np.empty((2, m, n))
+    products.multiply(a, b, out)
+    np.testing.assert_allclose(out, a @ b, atol=1e-11)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_the_bits_do_not_depend_on_the_number_of_threads(layer: Any) -> None:
+    several = layer_arrays(layer, np.float32)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel._the_pool(), "helpers", 0)
+        alone = layer_arrays(layer, np.float32)[0]
+    for a, b in zip(several, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_conv_of_complex_numbers() -> None:
@@ -325,6 +418,32 @@ def test_max_pool_is_torch(layout: str) -> None:
     np.testing.assert_array_equal(y, from_torch(yt))
     dx = max_pool_scatter(g, index, input_shape=(15, 16), **geometry)
     np.testing.assert_allclose(dx, from_torch(dxt), atol=1e-14)
+
+
+def test_max_pool_index_of_256_taps_fits_a_byte() -> None:
+    x = RNG(0).standard_normal((1, 17, 16, 3))
+    y, index = max_pool(x, window=(16, 16), strides=(1, 1), padding=((0, 0), (0, 0)))
+    view = naive_windows(x, (16, 16), (1, 1), ((0, 0), (0, 0)), 0)
+    assert index.dtype == np.uint8
+    np.testing.assert_array_equal(y, view.max(-2))
+    np.testing.assert_array_equal(index, view.argmax(-2))
+
+
+def test_pooling_of_infinite_and_integer_values() -> None:
+    geometry: Any = {"window": (2,), "strides": (2,), "padding": ((0, 0),)}
+    whole = np.arange(8).reshape(1, 8, 1)
+    y, index = max_pool(whole, **geometry)
+    assert y.dtype == whole.dtype
+    assert y.ravel().tolist() == [1, 3, 5, 7]
+    assert avg_pool(whole, count_include_pad=True, **geometry).ravel().tolist() == [
+        0.5,
+        2.5,
+        4.5,
+        6.5,
+    ]
+    g = np.array([np.inf, np.nan, -np.inf, 1.0]).reshape(1, 4, 1)
+    dx = max_pool_scatter(g, index, input_shape=(8,), **geometry)
+    np.testing.assert_array_equal(dx.ravel(), [0, np.inf, 0, np.nan, 0, -np.inf, 0, 1])
 
 
 def test_max_pool_with_dilation_is_torch() -> None:
@@ -472,3 +591,23 @@ def test_for_blocks_keeps_the_callers_errstate() -> None:
         for_blocks(divide, len(zeros), 10_000)
     with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):
         for_blocks(divide, len(zeros), 10_000)
+
+
+def test_threads_survive_a_fork_and_do_not_hold_the_interpreter() -> None:
+    code = """
+import os, sys
+import numpy as np
+from kinone.ops.kernels.parallel import for_blocks
+seen = np.zeros(1000)
+def mark(part):
+    seen[part] += 1
+for_blocks(mark, 1000, 10)
+child = os.fork()
+for_blocks(mark, 1000, 10)
+assert (seen == 2).all()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork on this system")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)

@@ -32,7 +32,9 @@ def resnet18(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-18: (N, H, W, C) images to (N, num_classes) logits. See `resnet` for the options.
+    """ResNet-18: images (N, H, W, C) to logits (N, num_classes).
+
+    `residual_network` explains the options.
 
     >>> from kinone import random, tree
     >>> model = resnet18(10, stem="small", width=8)
@@ -42,7 +44,7 @@ def resnet18(
     >>> params["stage1"]["block0"]["conv1"]["kernel"].shape
     (3, 3, 8, 8)
     """
-    return resnet(
+    return residual_network(
         (2, 2, 2, 2),
         num_classes,
         stem=stem,
@@ -60,8 +62,8 @@ def resnet34(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-34: (N, H, W, C) images to (N, num_classes) logits. See `resnet` for the options."""
-    return resnet(
+    """ResNet-34: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`."""
+    return residual_network(
         (3, 4, 6, 3),
         num_classes,
         stem=stem,
@@ -79,8 +81,8 @@ def resnet50(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-50: (N, H, W, C) images to (N, num_classes) logits. See `resnet` for the options."""
-    return resnet(
+    """ResNet-50: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`."""
+    return residual_network(
         (3, 4, 6, 3),
         num_classes,
         bottleneck=True,
@@ -99,8 +101,8 @@ def resnet101(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-101: (N, H, W, C) images to (N, num_classes) logits. See `resnet` for the options."""
-    return resnet(
+    """ResNet-101: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`."""
+    return residual_network(
         (3, 4, 23, 3),
         num_classes,
         bottleneck=True,
@@ -119,8 +121,8 @@ def resnet152(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-152: (N, H, W, C) images to (N, num_classes) logits. See `resnet` for the options."""
-    return resnet(
+    """ResNet-152: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`."""
+    return residual_network(
         (3, 8, 36, 3),
         num_classes,
         bottleneck=True,
@@ -131,7 +133,7 @@ def resnet152(
     )
 
 
-def resnet(
+def residual_network(
     blocks: Sequence[int],
     num_classes: int = 1000,
     *,
@@ -152,8 +154,8 @@ def resnet(
     and zero. `zero_init_last` makes every block start as the identity, which helps large batches
     and rates (Goyal et al. 2017, arXiv:1706.02677).
 
-        >>> resnet((1, 1), 10, stem="small")
-        resnet((1, 1), 10, stem='small')
+        >>> residual_network((1, 1), 10, stem="small")
+        residual_network((1, 1), 10, stem='small')
     """
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem={stem!r} is neither 'imagenet' nor 'small'")
@@ -180,7 +182,7 @@ def resnet(
         head=nn.Dense(num_classes),
     )
     name = nn.layer.describe(
-        "resnet",
+        "residual_network",
         tuple(blocks),
         num_classes,
         bottleneck=(bottleneck, False),

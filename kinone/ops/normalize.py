@@ -19,14 +19,14 @@ from .spatial import channels_first, to_channels_first, to_channels_last
 
 def _softmax(x: Array, *, axis: int) -> Array:
     x = _floating(x)
-    y = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
+    y = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf))
     y /= np.add.reduce(y, axis=axis, keepdims=True)
     return y
 
 
 def _log_softmax(x: Array, *, axis: int) -> Array:
     x = _floating(x)
-    shifted = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
     shifted -= np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
     return shifted
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import Array, ShapeDtype
-from .declare import constant, elementwise
+from ..core import Array, ShapeDtype, shape_dtype
+from .declare import constant, elementwise, promote
 from .samples import Sample, values
 
 # ---- bits ----------------------------------------------------------------------------------------
@@ -208,6 +208,7 @@ normal_from_bits = constant(
 
 def _ndtri(p: Array) -> Array:
     """The standard normal quantile function: the z below which a share p of the distribution is."""
+    dtype = promote(np.sqrt, shape_dtype(p))  # integers become floats as under any function
     p = np.asarray(p)
     double = p.astype(np.float64, copy=False).reshape(-1)
     with np.errstate(invalid="ignore"):
@@ -218,7 +219,6 @@ def _ndtri(p: Array) -> Array:
     p_inside = double[inside]
     distance = _distance(np.minimum(p_inside, 1 - p_inside), _PPND16)
     result[inside] = np.where(p_inside < 0.5, -distance, distance)
-    dtype = p.dtype if p.dtype.kind == "f" else np.float64
     return result.reshape(p.shape).astype(dtype)[()]
 
 

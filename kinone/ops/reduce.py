@@ -215,7 +215,7 @@ def prod(
 def _logsumexp(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     if shape_dtype(x).dtype.kind not in "fc":
         x = np.asarray(x, promote(np.exp, shape_dtype(x)))
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
     if np.isfinite(top).all():
         result = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
     else:

@@ -30,7 +30,12 @@ class _Family:
 
 
 class Key:
-    """128 bits that stand for an endless supply of random numbers; made by `key`, not directly."""
+    """128 bits that stand for an endless supply of random numbers; made by `key`, not directly.
+
+    Being spent belongs to the object, not to the bits: making the same key once more (a notebook
+    cell that is run again) is no reuse, and neither is a key that came through a tree function or
+    into a traced program, which make new objects.
+    """
 
     __slots__ = ("_children", "_data", "_family", "_name", "_parent", "_spent")
 

@@ -3,7 +3,7 @@
 All arrays are channels last, with one to three (or more) spatial dimensions:
 
     x (N, *spatial, C)    w (*kernel, C / groups, K)    y (N, *out, K)
-    y[n, o, k] = sum over taps t and channels c of x[n, o * stride + t * dilation - low, c] * w[t, c, k]
+    y[n, o, k] = sum over t, c of x[n, o * stride + t * dilation - low, c] * w[t, c, k]
 
 The input gradient is again a convolution: one of stride 1 for each residue of the input position
 modulo the stride. The weight gradient is one GEMM, accumulated over blocks.
@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 from . import depthwise, products, winograd
 from .parallel import for_blocks, for_each
 from .scratch import Array, scratch
+from .toom_cook import Algorithm
 from .windows import Block, Padding, Sizes, block_windows, blocks, output_shape
 
 # Bytes of im2col columns that one thread makes at a time: they stay in its cache until multiplied.
@@ -96,9 +97,8 @@ def conv_weight_gradient(
     if g.size == 0 or x.size == 0:
         return np.zeros((*kernel_shape, channels // groups, features), dtype)
     if groups == channels > 1:
-        return depthwise.weight_gradient(x, g, kernel_shape, strides, low, dilation).astype(
-            dtype, copy=False
-        )
+        dw = depthwise.weight_gradient(x, g, kernel_shape, strides, low, dilation)
+        return dw.astype(dtype, copy=False)
     if algorithm := _winograd(g.shape, kernel_shape, channels, strides, dilation, groups, work):
         dw = winograd.weight_gradient(x, g, low, work, algorithm)
         return dw.astype(dtype, copy=False)
@@ -107,9 +107,9 @@ def conv_weight_gradient(
     row_bytes = math.prod(out[1:]) * depth * groups * work.itemsize
     for block in blocks(g.shape[0], out[0], row_bytes, _KEPT_COLUMNS):
         image, image_end, row, row_end = block
-        extent = (image_end - image, row_end - row, *out[1:])
-        columns = scratch("kept columns", (groups, *extent, depth), work)
-        kept = columns.reshape(groups, *extent, *kernel_shape, channels // groups)
+        images, rows = image_end - image, row_end - row
+        columns = scratch("kept columns", (groups, images, rows, *out[1:], depth), work)
+        kept = columns.reshape(*columns.shape[:-1], *kernel_shape, channels // groups)
 
         def gather(piece: Block, block: Block = block, kept: Array = kept) -> None:
             image, image_end, row, row_end = piece
@@ -117,7 +117,7 @@ def conv_weight_gradient(
             view = block_windows(x, here, out, kernel_shape, strides, low, dilation, 0, work)
             np.copyto(kept[:, image:image_end, row:row_end], _split(view, groups))
 
-        for_each(gather, list(blocks(*extent[:2], row_bytes, _COLUMNS, 2)))
+        for_each(gather, list(blocks(images, rows, row_bytes, _COLUMNS, 2)))
         cotangents = np.ascontiguousarray(g[image:image_end, row:row_end], work)
         _add_product(
             columns.reshape(groups, -1, depth).transpose(0, 2, 1),
@@ -170,9 +170,7 @@ def _add_product(left: Array, right: Array, total: Array) -> None:
     """total (groups, L, K) += left (groups, L, M) @ right (groups, M, K), threads sharing L."""
 
     def add(rows: slice) -> None:
-        partial = scratch("partial", total[:, rows].shape, total.dtype)
-        products.multiply(left[:, rows], right, partial)
-        np.add(total[:, rows], partial, out=total[:, rows])
+        products.multiply(left[:, rows], right, total[:, rows], accumulate=True)
 
     for_blocks(add, total.shape[1], max(min(total.shape[1] // 4, 128), 8))
 
@@ -189,7 +187,7 @@ def _columns(view: Array, rank: int, groups: int) -> Array:
 
 
 def _split(view: Array, groups: int) -> Array:
-    """(..., C) to (groups, ..., C // groups), without the copy that reshape would make of windows."""
+    """(..., C) to (groups, ..., C // groups), without the copy that reshape makes of windows."""
     channels = view.shape[-1] // groups
     step = view.strides[-1]
     shape = (groups, *view.shape[:-1], channels)
@@ -204,12 +202,13 @@ def _winograd(
     dilation: Sizes,
     groups: int,
     dtype: np.dtype[Any],
-) -> winograd.Algorithm | None:
-    """Winograd's algorithm if it applies and is faster; float64 keeps the smaller error of im2col."""
+) -> Algorithm | None:
+    """The algorithm if one applies and is faster; float64 keeps the smaller error of im2col."""
     square = kernel == (3, 3) and strides in ((1, 1), (2, 2)) and dilation == (1, 1)
     if dtype != np.float32 or not square or groups != 1:
         return None
-    return winograd.choose(strides[0], *out[:3], channels, out[3])
+    images, height, width, features = out
+    return winograd.choose(strides[0], images, height, width, channels, features)
 
 
 def _swap_channels(w: Array, groups: int) -> Array:
@@ -223,7 +222,7 @@ def _swap_channels(w: Array, groups: int) -> Array:
 def _phase(
     residue: int, size: int, taps: int, stride: int, pads: tuple[int, int], dilation: int
 ) -> tuple[slice, slice, int, int]:
-    """One residue class in one dimension: (positions of dx, taps flipped, low padding, dilation)."""
+    """One residue class in one dimension: (positions of dx, flipped taps, padding, dilation)."""
     low = pads[0]
     first = (residue - low) % stride
     positions = slice(first, None, stride)
@@ -239,5 +238,5 @@ def _phase(
 
 
 def _work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """float16 is multiplied and summed in float32: BLAS has no half precision, and sums need more."""
+    """float16 is computed in float32: BLAS has no half precision, and sums need more than it."""
     return np.dtype(np.float32) if dtype == np.float16 else dtype

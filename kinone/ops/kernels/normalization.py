@@ -134,7 +134,7 @@ def _statistics(wide: Array, channels: int) -> tuple[Array, Array]:
 
 
 def _block_rows(wide: Array) -> int:
-    return max(_BLOCK // max(wide.shape[1], 1), 1)
+    return max(_BLOCK // max(int(wide.shape[1]), 1), 1)
 
 
 def _wide(x: Array) -> Array:
@@ -155,4 +155,7 @@ def _repeat(values: Array, wide: Array) -> Array:
 
 def _fold(sums: Array, channels: int) -> Array:
     """(..., wide row) to (..., C): the rest of a sum over each channel, in float64."""
-    return np.add.reduce(sums.reshape(*sums.shape[:-1], -1, channels), -2, dtype=np.float64)
+    folded: Array = np.add.reduce(
+        sums.reshape(*sums.shape[:-1], -1, channels), -2, dtype=np.float64
+    )
+    return folded

@@ -51,11 +51,16 @@ class _Job:
                 self.error = error
 
     def help(self) -> None:
+        if self._enter():
+            self.work()
+            self._leave()
+
+    def _enter(self) -> bool:
         with self.guard:
-            if self.closed:
-                return
-            self.helpers_inside += 1
-        self.work()
+            self.helpers_inside += not self.closed
+            return not self.closed
+
+    def _leave(self) -> None:
         with self.guard:
             self.helpers_inside -= 1
             if self.closed and self.helpers_inside == 0:

@@ -31,10 +31,8 @@ def max_pool(
     """
     dilation = dilation or (1,) * len(window)
     out = output_shape(x.shape[1:-1], window, strides, padding, dilation)
-    taps = math.prod(window)
     y = np.empty((x.shape[0], *out, x.shape[-1]), x.dtype)
-    # One value more than there are taps: "not found".
-    index = np.empty(y.shape, np.min_scalar_type(taps))
+    index = np.empty(y.shape, np.min_scalar_type(max(math.prod(window) - 1, 0)))
     lowest = -np.inf if np.issubdtype(x.dtype, np.inexact) else np.iinfo(x.dtype).min
     low = tuple(pad for pad, _ in padding)
     first_inside = _first_inside(x.shape[1:-1], out, window, strides, padding, dilation)
@@ -110,6 +108,14 @@ def avg_pool(
     x: Array, *, window: Sizes, strides: Sizes, padding: Padding, count_include_pad: bool
 ) -> Array:
     """The mean of each window; padding counts as zeros, or not at all."""
+    if x.dtype == np.float16:  # summed in float32
+        return avg_pool(
+            x.astype(np.float32),
+            window=window,
+            strides=strides,
+            padding=padding,
+            count_include_pad=count_include_pad,
+        ).astype(np.float16)
     out = output_shape(x.shape[1:-1], window, strides, padding, (1,) * len(window))
     y = np.empty((x.shape[0], *out, x.shape[-1]), np.result_type(x, np.float16))
     counts = _counts(x.shape[1:-1], out, window, strides, padding, count_include_pad)
@@ -139,13 +145,13 @@ def avg_pool_gradient(
     out = g.shape[1:-1]
     counts = _counts(input_shape, out, window, strides, padding, count_include_pad)
     taps = _taps(input_shape, out, window, strides, padding, None)
-    dx = np.empty((g.shape[0], *input_shape, g.shape[-1]), g.dtype)
+    dx = np.empty((g.shape[0], *input_shape, g.shape[-1]), np.result_type(g, np.float16))
 
     def compute(images: slice) -> None:
         part = dx[images]
         part[...] = 0
-        share = scratch("share", g[images].shape, g.dtype)
-        np.divide(g[images], counts.astype(g.dtype), out=share)
+        share = scratch("share", g[images].shape, dx.dtype)
+        np.divide(g[images], counts.astype(dx.dtype), out=share)
         for _, target, source in taps:
             np.add(part[source], share[target], out=part[source])
 
@@ -157,7 +163,7 @@ def _first_equal(slices: list[Array], best: Array, found: Array) -> None:
     """Fill `found` with the number of the first slice that equals `best` (NaN equals NaN).
 
     A masked assignment for each tap is slow; small unsigned integers are fast: 0 - 1 is the largest
-    of them, "not found", and a minimum keeps the first.
+    of them, "not equal", and a minimum keeps the first.
     """
     one = found.dtype.type(1)
     found[...] = np.iinfo(found.dtype).max
@@ -176,8 +182,8 @@ def _first_equal(slices: list[Array], best: Array, found: Array) -> None:
 def _where(condition: Array, values: Array) -> Array:
     """The bits of values where the condition holds, else of 0; scratch memory.
 
-    A mask of all ones and an "and": 6 times as fast as np.where, whose branches cannot be predicted,
-    and unlike a product with the condition it is right for infinity and NaN.
+    A mask of all ones and an "and": 6 times as fast as np.where, whose branches cannot be
+    predicted, and unlike a product with the condition it is right for infinity and NaN.
     """
     bits = _as_bits(values)
     mask = scratch("mask", bits.shape, bits.dtype)
@@ -191,9 +197,10 @@ def _as_bits(values: Array) -> Array:
 
 def _tap_slices(view: Array, window: Sizes) -> Iterator[Array]:
     """The windows (n, *out, *window, C) tap by tap: (n, *out, C) each."""
-    everywhere = (slice(None),) * (view.ndim - len(window) - 1)
+    rank = len(window)
+    taps_first = np.moveaxis(view, range(rank + 1, 2 * rank + 1), range(rank))
     for tap in itertools.product(*(range(size) for size in window)):
-        yield view[*everywhere, *tap]
+        yield taps_first[tap]
 
 
 def _taps(
@@ -264,5 +271,5 @@ def _counts(
 
 
 def _images_in_block(x: Array) -> int:
-    image_bytes = math.prod(x.shape[1:]) * x.itemsize
-    return max(min(_INPUT_BLOCK // max(image_bytes, 1), -(-len(x) // 2)), 1)
+    image_bytes: int = math.prod(x.shape[1:]) * x.itemsize
+    return max(min(_INPUT_BLOCK // max(image_bytes, 1), (len(x) + 1) // 2), 1)

@@ -3,8 +3,8 @@
 OpenBLAS runs a product on all cores once rows * depth * columns reaches 2 * 4 * 65536, under one
 global lock, and its idle threads then spin for tens of milliseconds, in which our own threads get
 half a core. Cut into pieces below that size, every product stays on the thread that asked for it:
-the pieces reach 85 to 95 % of the large product's speed, and all the rest of a convolution (padding,
-im2col, tile transforms) runs twice as fast. One `np.matmul` call loops over the pieces in C.
+the pieces reach 85 to 95 % of the large product's speed, and all the rest of a convolution
+(padding, im2col, tile transforms) runs twice as fast. One `np.matmul` loops over the pieces in C.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from .scratch import Array, scratch
 # rows * depth * columns of a piece; the threshold is 524288.
 PIECE = 500_000
 # A deeper product is summed from several: pieces would get too narrow. The sum costs little beside
-# the 256 multiplications of every element.
-_DEPTH = 256
+# the 128 multiplications of every element.
+_DEPTH = 128
 
 
-def multiply(a: Array, b: Array, out: Array) -> None:
-    """out (B, M, N) = a (B, M, K) @ b (B, K, N), on the calling thread alone; any strides."""
+def multiply(a: Array, b: Array, out: Array, *, accumulate: bool = False) -> None:
+    """out (B, M, N) = or += a (B, M, K) @ b (B, K, N), on the calling thread alone; any strides."""
     depth = a.shape[2]
-    if depth <= _DEPTH or a.shape[1] * depth * b.shape[2] <= PIECE:
-        _multiply_pieces(a, b, out)
-        return
-    step = -(-depth // -(-depth // _DEPTH))
-    _multiply_pieces(a[:, :, :step], b[:, :step], out)
-    partial = scratch("depth", out.shape, out.dtype)
-    for start in range(step, depth, step):
-        stop = min(start + step, depth)
-        _multiply_pieces(a[:, :, start:stop], b[:, start:stop], partial)
+    small = depth <= _DEPTH or a.shape[1] * depth * b.shape[2] <= PIECE
+    step = max(depth, 1) if small else -(-depth // -(-depth // _DEPTH))
+    for start in range(0, max(depth, 1), step):
+        part = slice(start, start + step)
+        if start == 0 and not accumulate:
+            _multiply_pieces(a[:, :, part], b[:, part], out)
+            continue
+        partial = scratch("partial", out.shape, out.dtype)
+        _multiply_pieces(a[:, :, part], b[:, part], partial)
         np.add(out, partial, out=out)
 
 

@@ -1,4 +1,4 @@
-"""Reused work buffers: a fresh 33 MB array costs about 10 ms of page faults, a third of a convolution."""
+"""Reused work buffers: a fresh 33 MB array costs 10 ms of page faults, a third of a convolution."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""The one-dimensional bilinear algorithms behind `winograd`: few multiplications for a 3-tap kernel.
+"""The bilinear algorithms behind `winograd`, in one dimension: few multiplications for 3 taps.
 
 Each computes `tile` outputs from `taps` inputs with `taps` multiplications (times channels):
 
-    y = A' [(G w) * (B' x)]      its transposes      dw = G' [(A g) * (B' x)]      dx = B [(G w) * (A g)]
+    y = A' [(G w) * (B' x)]    and transposed    dw = G' [(A g) * (B' x)]    dx = B [(G w) * (A g)]
 
 The matrices are applied as sums and differences of lines: a line holds one position of every tile.
 
-Stride 1, F(m, 3): B', G and A' evaluate and interpolate polynomials at m + 1 points and at infinity.
+Stride 1, F(m, 3): polynomials evaluated and interpolated at m + 1 points and at infinity.
 The points decide the error: 0, 1, -1 for m = 2. For m = 4 the usual 0, +-1, +-2 lose 7e-6 of the
 largest output in float32, but 0, +-3/4, +-4/3 only 1 to 2e-6 (im2col and F(2, 3): 4e-7); and since
 3/4 * 4/3 = 1 half of the coefficients coincide.
 
-Stride 2: the even inputs see the outer taps (two outputs in three multiplications), the odd ones the
-middle tap: 5 multiplications for 6, whose error is im2col's.
+Stride 2: the even inputs see the outer taps (two outputs in three multiplications), the odd ones
+the middle tap: 5 multiplications for 6, whose error is im2col's.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016); the choice of
 points: Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution" (2020).

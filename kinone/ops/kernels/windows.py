@@ -16,9 +16,8 @@ from .scratch import Array, scratch
 
 Sizes = tuple[int, ...]
 Padding = tuple[tuple[int, int], ...]
-Block = tuple[
-    int, int, int, int
-]  # (image, image_end, row, row_end): some images, some rows of each
+# (image, image_end, row, row_end): some images, some rows of each.
+Block = tuple[int, int, int, int]
 
 
 def output_shape(
@@ -63,22 +62,24 @@ def _cuts(count: int, most: int, parts: int) -> Iterator[tuple[int, int]]:
 def region(x: Array, start: Sizes, length: Sizes, fill: float, dtype: np.dtype[Any]) -> Array:
     """x[:, start : start + length] in every spatial dimension, `fill` where that leaves x.
 
-    A view of x if it lies inside (and has that dtype), else in scratch memory: valid until the next
-    call on this thread.
+    A view of x if it lies inside, has that dtype and rows contiguous in memory; else in scratch
+    memory, valid until the next call on this thread.
     """
     sizes = x.shape[1:-1]
     inside = all(
         first >= 0 and first + extent <= size
         for first, extent, size in zip(start, length, sizes, strict=True)
     )
-    if inside and x.dtype == dtype:
+    contiguous = x.strides[-2:] == (x.shape[-1] * x.itemsize, x.itemsize)
+    if inside and contiguous and x.dtype == dtype:
         cut = tuple(
             slice(first, first + extent) for first, extent in zip(start, length, strict=True)
         )
         return x[:, *cut]
     padded = scratch("region", (x.shape[0], *length, x.shape[-1]), dtype)
-    source, target = [slice(None)], [slice(None)]
-    for axis, (first, extent, size) in enumerate(zip(start, length, sizes, strict=True), 1):
+    source: list[slice] = [slice(None)]
+    target: list[slice] = [slice(None)]
+    for first, extent, size in zip(start, length, sizes, strict=True):
         low = min(max(-first, 0), extent)
         high = max(min(size - first, extent), low)
         # Slabs that leave x in this dimension; earlier dimensions are already cut to their inside.
@@ -116,7 +117,7 @@ def block_windows(
     fill: float,
     dtype: np.dtype[Any],
 ) -> Array:
-    """The windows of one of `blocks` (images × rows of the output): (n, rows, *out[1:], *kernel, C)."""
+    """The windows of one of `blocks` of images x output rows: (n, rows, *out[1:], *kernel, C)."""
     image, image_end, row, row_end = block
     out = (row_end - row, *out[1:])
     start = [-pad for pad in low]

@@ -11,7 +11,6 @@ import itertools
 from typing import Any
 
 import numpy as np
-from numpy import add
 
 from . import products
 from .parallel import for_blocks, for_each
@@ -24,8 +23,8 @@ from .windows import Block, blocks
 _TILES = 2400 << 10
 # Bytes of transformed inputs and of cotangents that the weight gradient keeps for its GEMMs.
 _KEPT = 10 << 20
-# Below this many channels the tile transforms cost more than the multiplications they save.
-_LEAST_CHANNELS = 16
+# Elements of the products that one thread adds to them at a time.
+_PARTIAL = 1 << 20
 
 
 def choose(
@@ -34,15 +33,16 @@ def choose(
     """The algorithm for a 3x3 convolution with these outputs; None: im2col is better.
 
     Every tile costs taps^2 rows of GEMM; transforming and packing the taps^2 weight matrices costs
-    as much as some 64 rows more. Measured: F4 above 4x4 outputs, F2 at 4x4, im2col for a single
-    small image or few channels.
+    as much as 48 rows more (measured: it makes F4 win for 8x8 outputs of 32 images, F2 for 4x4,
+    im2col for a few images of 4x4). With few channels the tile transforms, more of them with
+    stride 2, cost what the multiplications save.
     """
-    if min(channels, features) < _LEAST_CHANNELS:
+    if min(channels, features) < 16 * stride:
         return None
 
     def cost(algorithm: Algorithm) -> int:
         tiles = images * -(-height // algorithm.tile) * -(-width // algorithm.tile)
-        return int(algorithm.taps**2 * (tiles + 64))
+        return int(algorithm.taps**2 * (tiles + 48))
 
     best = min((F4, F2) if stride == 1 else (STRIDED,), key=cost)
     return best if cost(best) < 9 * images * height * width else None
@@ -108,7 +108,15 @@ def weight_gradient(
         for_each(transform, list(blocks(*tiles[2:4], tile_bytes, _TILES, 2)))
         left = v.reshape(taps**2, -1, channels).transpose(0, 2, 1)
         right = u.reshape(taps**2, -1, features)
-        _add_products(left, right, total, block[0] == block[2] == 0)
+
+        def contract(
+            positions: slice, left: Array = left, right: Array = right, block: Block = block
+        ) -> None:
+            later = block[0] > 0 or block[2] > 0
+            products.multiply(left[positions], right[positions], total[positions], accumulate=later)
+
+        # A quarter of the positions at a time, unless their partial sums leave the cache.
+        for_blocks(contract, taps**2, min(-(-(taps**2) // 4), _PARTIAL // (channels * features)))
     return _gathered_weights(total, algorithm)
 
 
@@ -144,22 +152,8 @@ def input_gradient(
     for_each(compute, list(blocks(images, 1, tile_bytes, _TILES, 2 if images > 1 else 1)))
 
 
-def _add_products(left: Array, right: Array, total: Array, first: bool) -> None:
-    """total (taps * taps, C, K) += left @ right, or = if it is the first product."""
-
-    def contract(positions: slice) -> None:
-        if first:
-            products.multiply(left[positions], right[positions], total[positions])
-            return
-        partial = scratch("partial", total[positions].shape, total.dtype)
-        products.multiply(left[positions], right[positions], partial)
-        add(total[positions], partial, out=total[positions])
-
-    for_blocks(contract, len(total), 3)
-
-
 def _input_tiles(x: Array, v: Array, start: tuple[int, int], algorithm: Algorithm) -> None:
-    """B' x B of overlapping tiles, the first one at `start` of x: v (taps, taps, n, down, across, C).
+    """B' x B of overlapping tiles, the first at `start` of x: v (taps, taps, n, down, across, C).
 
     v's first axis is the tile's column, the second its row.
     """
@@ -189,9 +183,7 @@ def _input_tiles(x: Array, v: Array, start: tuple[int, int], algorithm: Algorith
     turned = scratch("turned", (taps, *shape), v.dtype)
     lines = [padded[:, :, tap : tap + step * (down - 1) + 1 : step] for tap in range(taps)]
     algorithm.input(lines, turned, scratch("pair", (2, *shape), v.dtype))
-    lines = [
-        turned[:, tap % step, :, :, tap // step : tap // step + across] for tap in range(taps)
-    ]
+    lines = [turned[:, tap % step, :, :, tap // step : tap // step + across] for tap in range(taps)]
     algorithm.input(lines, v, scratch("pair", (2, *v.shape[1:]), v.dtype))
 
 
@@ -215,7 +207,7 @@ def _output_tiles(m: Array, y: Array, algorithm: Algorithm) -> None:
 
 
 def _cotangent_tiles(g: Array, u: Array, algorithm: Algorithm) -> None:
-    """A g A' of disjoint tiles of g (n, <= down * tile, *, K): u (taps, taps, n, down, across, K)."""
+    """A g A' of disjoint tiles of g (n, <= down * tile, *, K): u shaped like `_input_tiles`' v."""
     size, taps = algorithm.tile, algorithm.taps
     shape = u.shape[2:]
     tiles = scratch("padded", (size, size, *shape), u.dtype)
@@ -233,7 +225,7 @@ def _cotangent_tiles(g: Array, u: Array, algorithm: Algorithm) -> None:
 
 
 def _spread_tiles(m: Array, dx: Array, start: tuple[int, int], algorithm: Algorithm) -> None:
-    """B m B' of m (taps, taps, n, down, across, C), overlapping tiles added up from `start` of dx."""
+    """B m B' of m (taps, taps, n, down, across, C): overlapping tiles, added up in dx."""
     step, taps = algorithm.step, algorithm.taps
     _, _, images, down, across, channels = m.shape
     assert algorithm.spread is not None
@@ -261,7 +253,7 @@ def _spread_tiles(m: Array, dx: Array, start: tuple[int, int], algorithm: Algori
 
 
 def _transformed_weights(w: Array, algorithm: Algorithm, transposed: bool) -> Array:
-    """G w G' of w (3, 3, C, K): (taps * taps, C, K) in scratch memory, column-major like the tiles.
+    """G w G' of w (3, 3, C, K): (taps * taps, C, K) in scratch memory, columns first like tiles.
 
     Of the transposed, flipped kernel it is a view: turning w itself round would cost as much again.
     """
