@@ -9,7 +9,10 @@ from __future__ import annotations
 
 
 class KinoneError(Exception):
-    """Base class of all errors that Kinone raises itself."""
+    """Base class of Kinone's own error types.
+
+    Where NumPy's or Python's type says it all (`IndexError`, `ValueError`), that one is raised.
+    """
 
 
 class ShapeError(KinoneError, ValueError):

@@ -29,13 +29,13 @@ from .core import (
     ShapeDtype,
     Trace,
     Tracer,
+    is_number,
+    leaf_error,
+    leaked,
     running,
     shape_dtype,
 )
-from .core import (
-    leaked as leaked,
-)
-from .errors import KinoneError, TracerConversionError
+from .errors import KinoneError, ShapeError, TracerConversionError, TreeError
 from .source import Location
 
 
@@ -116,7 +116,7 @@ class Graph:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, treedef = tree.flatten((args, kwargs))
         if treedef != self.in_tree:
-            raise KinoneError(
+            raise TreeError(
                 f"{self.name} was traced with other arguments, at {source.here()}\n"
                 f"  traced: {self.in_tree}\n  called: {treedef}"
             )
@@ -133,7 +133,7 @@ def evaluate(program: Graph, leaves: Sequence[Array]) -> list[Array]:
     for var, leaf in zip(program.inputs, leaves, strict=True):
         got = shape_dtype(leaf)
         if got.shape != var.aval.shape or got.dtype != var.aval.dtype:
-            raise KinoneError(
+            raise ShapeError(
                 f"{var.label} is {got}, and {program.name} was traced for {var.aval}, "
                 f"at {source.here()}"
             )
@@ -232,6 +232,9 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
         trace = GraphTrace()
         with running(trace):
             names = _argument_names(fun, args, kwargs)
+            for leaf, path in zip(leaves, names, strict=True):
+                if not is_number(leaf):
+                    raise leaf_error(path, leaf, "graph")
             inputs = [
                 trace.input(shape_dtype(leaf), name)
                 for leaf, name in zip(leaves, names, strict=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import kinone as kn
+from kinone.core import registry
 from kinone.errors import (
     GradientError,
     KinoneError,
@@ -23,10 +24,10 @@ from kinone.errors import (
     TracerConversionError,
     TreeError,
 )
+from kinone.ops import declare
 
 X = np.ones(3)
 IMAGES, KERNEL = np.ones((1, 8, 8, 3)), np.ones((3, 3, 4, 8))
-
 
 
 def raised(kind: type[Exception], run: Callable[[], Any], *parts: str, lines: bool = True) -> str:
@@ -133,7 +134,7 @@ def test_shapes_of_matmul() -> None:
         lambda: kn.grad(lambda params, x: np.sum(x @ params["w"]))({"w": w}, x),
         "the last axis of (32, 784) has length 784",
         "has 10",
-        "did you mean x @ w.T?",
+        "did you mean to transpose the second (x @ w.T)?",
         "params/w: float64[10,784]",
         'x @ params["w"]',
     )
@@ -503,3 +504,86 @@ def test_locations_do_not_name_kinones_files() -> None:
         kn.grad(f)(X)
     assert "kinone/" not in str(caught.value).replace("tests/", "")
     assert f"test_errors.py:{f.__code__.co_firstlineno + 1}" in str(caught.value)
+
+
+# ---- arguments and operands that cannot be differentiated ----------------------------------------
+
+
+def test_an_argument_selected_twice() -> None:
+    for options in ({"argnums": (0, 0)}, {"argnums": (0,), "argnames": "a"}):
+        with pytest.raises(GradientError, match="selected twice"):
+            kn.grad(lambda a, b: a * b, **options)(2.0, 3.0)
+
+
+def test_an_explicit_argument_stays_beside_a_name() -> None:
+    def f(a: Any, b: Any) -> Any:
+        return a * b
+
+    assert kn.grad(f, argnums=0, argnames="b")(2.0, b=3.0) == (3.0, 2.0)
+    assert kn.grad(f, argnames="b")(2.0, b=3.0) == 2.0
+
+
+def test_data_of_a_linear_primitive_has_no_silent_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry, "scaled", None)
+    del registry["scaled"]  # and afterwards, what is declared here
+    scaled = declare.linear(
+        "scaled",
+        lambda x, factor: x * factor,
+        shape=lambda x, factor: x,
+        transpose=lambda g, x, factor: g * factor,
+    )
+    assert kn.grad(scaled)(2.0, 3.0) == 3.0
+    for run in (
+        lambda: kn.grad(scaled, argnums=(0, 1))(2.0, 3.0),
+        lambda: kn.grad(scaled, argnums=1)(2.0, 3.0),
+        lambda: kn.jvp(scaled, (2.0, 3.0), (1.0, 1.0)),
+    ):
+        with pytest.raises(MissingRuleError, match="further operands"):
+            run()
+
+
+def test_axes_of_take() -> None:
+    for f in (
+        lambda x: np.take(x, 0, axis=5),
+        lambda x: np.take_along_axis(x, np.zeros((1, 1), int), axis=7),
+    ):
+        with pytest.raises(np.exceptions.AxisError):
+            kn.grad(lambda x, f=f: np.sum(f(x)))(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="same number of dimensions"):
+        kn.grad(lambda x: np.sum(np.take_along_axis(x, np.zeros(2, int), axis=0)))(np.ones((2, 2)))
+
+
+def test_leaves_of_a_graph_are_numbers() -> None:
+    with pytest.raises(LeafError, match="p/x is a str"):
+        kn.graph(lambda p: p["x"])({"x": "a"})
+    with pytest.raises(LeafError, match="object"):
+        kn.eval_shape(lambda p: p, object())
+
+
+def test_integers_have_no_tangent_and_no_gradient() -> None:
+    with pytest.raises(GradientError, match=r"3\.0 for 3"):
+        kn.jvp(lambda x: x**2.0, (3,), (1.0,))
+    with pytest.raises(GradientError, match="differentiates with respect to"):
+        kn.grad(lambda a: a[0] * 2.0)([1, 2, 3])
+    assert kn.grad(lambda p: p["w"] * p["n"])({"w": 2.0, "n": 3}) == {"w": 3.0, "n": 0}
+
+
+def test_modulus_of_complex_numbers_is_refused() -> None:
+    with pytest.raises(MissingRuleError, match="complex"):
+        kn.grad(lambda x: np.abs(x * 1j))(1.0)
+
+
+def test_missing_methods_say_so() -> None:
+    with pytest.raises(AttributeError, match=r"no \.cumsum.*test_errors"):
+        kn.grad(lambda x: x.cumsum())(X)
+    with pytest.raises(MissingRuleError, match=r"np\.linalg\.norm.*\n.*np\.sqrt"):
+        kn.grad(lambda x: np.linalg.norm(x))(X)
+    with pytest.raises(ValueError, match="x: float64"):
+        kn.grad(lambda x: np.sum(np.concatenate([x, x[None]])))(X)
+
+
+def test_partials_are_checked_when_they_are_declared() -> None:
+    with pytest.raises(ValueError, match="q is none of them"):
+        declare.elementwise("wrong", np.sin, lambda g, q: g * q)
+    with pytest.raises(ValueError, match="2 operands and 1 partial"):
+        declare.elementwise("wrong", np.add, lambda g: g)

@@ -26,7 +26,7 @@ CASES = [
     for one in PRIMITIVES
     for sample in (one.samples() if one.samples else ())
 ]
-DIFFERENTIABLE = [one for one in PRIMITIVES if one.reverse is not None]
+DIFFERENTIABLE = [one for one in PRIMITIVES if one.vjp is not None]
 # `impl` and NumPy's own function differ in the last bit where ours is faster.
 UFUNCS = [
     (function, one)
@@ -86,7 +86,7 @@ def test_graph_has_the_bits_of_eager(one: Primitive, sample: Sample) -> None:
 def test_impl_leaves_its_operands_alone(one: Primitive, sample: Sample) -> None:
     """Neither the operation nor its pullback writes into what it was given."""
     before = [np.array(x) for x in sample.args]
-    if one.reverse is None:
+    if one.vjp is None:
         one(*sample.args, **sample.params)
     else:
         for traced in rules.traced_subsets(sample):
@@ -136,7 +136,7 @@ def _everything(one: Primitive, args: Any, params: Any) -> list[Any]:
     """The value, and the cotangents for a fixed cotangent."""
     y = one(*args, **params)
     found = list(y) if one.multiple else [y]
-    if one.reverse is None:
+    if one.vjp is None:
         return found
     floats = [i for i, x in enumerate(args) if is_inexact(x)]
     for traced in (floats, floats[:1]):
@@ -180,7 +180,7 @@ def test_impl_is_numpys(ufunc: np.ufunc, one: Primitive) -> None:
 @pytest.mark.parametrize("scalar", [2, 1.5, True], ids=str)
 @pytest.mark.parametrize(
     "one",
-    [one for one in dict.fromkeys(one for _, one in UFUNCS) if one.reverse is not None],
+    [one for one in dict.fromkeys(one for _, one in UFUNCS) if one.vjp is not None],
     ids=lambda one: one.name,
 )
 def test_python_scalars_do_not_widen_derivatives(one: Primitive, scalar: Any) -> None:
@@ -202,7 +202,7 @@ def test_python_scalars_do_not_widen_derivatives(one: Primitive, scalar: Any) ->
 
 @pytest.mark.parametrize(
     "one",
-    [one for one in PRIMITIVES if one.reverse is None and one.name not in DECREED],
+    [one for one in PRIMITIVES if one.vjp is None and one.name not in DECREED],
     ids=lambda one: one.name,
 )
 def test_constant_is_constant(one: Primitive) -> None:
@@ -288,7 +288,7 @@ def fails(one: Primitive, check: Callable[..., None]) -> bool:
 def test_a_zeroed_reverse_rule_fails(
     one: Primitive, operand: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(one, "reverse", zeroed(one.reverse, operand))
+    monkeypatch.setattr(one, "vjp", zeroed(one.vjp, operand))
     assert fails(one, rules.check_reverse)
     with pytest.raises(AssertionError, match="is zero"):
         rules.check_sensitive(one)
@@ -298,13 +298,13 @@ def test_a_zeroed_reverse_rule_fails(
 def test_a_slightly_wrong_reverse_rule_fails(
     one: Primitive, operand: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(one, "reverse", scaled(one.reverse, operand, 1 + 1e-9))
+    monkeypatch.setattr(one, "vjp", scaled(one.vjp, operand, 1 + 1e-9))
     assert fails(one, rules.check_reverse)
 
 
 @pytest.mark.parametrize("one", DIFFERENTIABLE, ids=lambda one: one.name)
 def test_a_zeroed_forward_rule_fails(one: Primitive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(one, "forward", lambda y, xs, tangents, params: None)
+    monkeypatch.setattr(one, "jvp", lambda y, xs, tangents, params: None)
     assert fails(one, rules.check_forward)
     assert fails(one, rules.check_reverse)
 
@@ -313,7 +313,7 @@ def test_a_zeroed_forward_rule_fails(one: Primitive, monkeypatch: pytest.MonkeyP
 def test_a_slightly_wrong_forward_rule_fails(
     one: Primitive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = one.forward
+    rule = one.jvp
 
     def off(y: Any, xs: Any, tangents: Any, params: Any) -> Any:
         found = rule(y, xs, tangents, params)
@@ -321,7 +321,7 @@ def test_a_slightly_wrong_forward_rule_fails(
             return tuple(None if t is None else t * (1 + 1e-6) for t in found)
         return None if found is None else found * (1 + 1e-6)
 
-    monkeypatch.setattr(one, "forward", off)
+    monkeypatch.setattr(one, "jvp", off)
     assert fails(one, rules.check_forward)
 
 
@@ -394,7 +394,7 @@ class TestCheckPrimitive:
         made = constant(
             "half", lambda x: x, shape=lambda x: x, samples=lambda: [Sample((values(2),))]
         )
-        made.forward = lambda y, xs, tangents, params: tangents[0]
+        made.jvp = lambda y, xs, tangents, params: tangents[0]
         with pytest.raises(AssertionError, match="one of the two"):
             check_primitive(made)
 
@@ -447,7 +447,7 @@ class TestCheckGrads:
         def f(params: Any) -> Any:
             return np.sum(np.sin(params["a"])) + np.sum(np.tanh(params["b"]["w"]))
 
-        rule = registry["tanh"].reverse
+        rule = registry["tanh"].vjp
 
         def broken(wanted: Any, y: Any, xs: Any, params: Any) -> Any:
             pullback = rule(wanted, y, xs, params)
@@ -460,7 +460,7 @@ class TestCheckGrads:
 
             return pull
 
-        monkeypatch.setattr(registry["tanh"], "reverse", broken)
+        monkeypatch.setattr(registry["tanh"], "vjp", broken)
         with pytest.raises(AssertionError) as caught:
             check_grads(f, ({"a": values(2), "b": {"w": values(2, 3)}},), order=1)
         text = str(caught.value)
@@ -469,16 +469,16 @@ class TestCheckGrads:
         assert "VJP" in text
 
     def test_forward_names_the_worst_element(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        rule = registry["sin"].forward
+        rule = registry["sin"].jvp
         spike = np.array([0.0, 0.0, 0.5])
         monkeypatch.setattr(
-            registry["sin"], "forward", lambda y, xs, ts, params: rule(y, xs, ts, params) + spike
+            registry["sin"], "jvp", lambda y, xs, ts, params: rule(y, xs, ts, params) + spike
         )
         with pytest.raises(AssertionError, match=r"JVP: tangent of out .*1 of 3.*worst at \[2\]"):
             check_grads(lambda x: {"out": np.sin(x)}, (values(3),), order=1, modes=["fwd"])
 
     def test_modes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(registry["sin"], "forward", lambda y, xs, ts, params: 0 * ts[0])
+        monkeypatch.setattr(registry["sin"], "jvp", lambda y, xs, ts, params: 0 * ts[0])
         check_grads(np.sin, (values(3),), order=1, modes=["rev"])
         check_grads(np.sin, (values(3),), order=1, modes="rev")
         with pytest.raises(AssertionError):

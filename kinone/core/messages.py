@@ -7,7 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import source
-from ..errors import LeakedTracerError, MissingRuleError, ShapeError, TracerConversionError
+from ..errors import (
+    LeafError,
+    LeakedTracerError,
+    MissingRuleError,
+    ShapeError,
+    TracerConversionError,
+)
 from .values import Array, shape_dtype
 
 
@@ -19,7 +25,7 @@ def explain(error: Exception, name: str, args: Sequence[Array]) -> None:
     """
     if isinstance(error, (LeakedTracerError, TracerConversionError, MissingRuleError)):
         return
-    if type(error).__str__ not in (Exception.__str__, ValueError.__str__, BaseException.__str__):
+    if type(error).__str__ is not BaseException.__str__:
         return  # np.exceptions.AxisError and others that format themselves
     if len(error.args) != 1 or not isinstance(error.args[0], str):
         return
@@ -56,6 +62,17 @@ def describe_operand(x: Array) -> str:
     return f"{label}: {text}" if label else text
 
 
+def leaf_error(path: str, leaf: Any, name: str) -> LeafError:
+    """The error for a leaf that is no number."""
+    dtype = f" of dtype {leaf.dtype}" if hasattr(leaf, "dtype") else ""
+    return LeafError(
+        f"{path} is a {type(leaf).__name__}{dtype}, and the leaves of a tree under {name} are "
+        f"arrays and numbers, at {source.here()}\n"
+        "  Pass it as another argument, make its class a tree node with "
+        "kinone.tree.register_dataclass or a static field of one, or use None for nothing."
+    )
+
+
 def leaked(tracer: Any) -> LeakedTracerError:
     """The error for a tracer that outlived its trace."""
     return LeakedTracerError(
@@ -76,7 +93,8 @@ def cut(tracer: Any, what: str) -> LeakedTracerError | TracerConversionError:
         f"{what} would take the number out of a value traced by {tracer.trace.name}, "
         f"at {source.here()}\n"
         "  and its gradient would be cut without a word. Compute with NumPy functions on x "
-        "(np.sqrt(x), not math.sqrt(x); np.stack([a, b]), not np.array([a, b])),\n"
+        "(np.sqrt(x), not math.sqrt(x); np.stack([a, b]), not np.array([a, b]) or y[0] = a; "
+        "w @ x, not w.dot(x)),\n"
         "  return it with has_aux=True to look at it, or pass it through "
         "kinone.stop_gradient(x) where it is meant to be a constant."
     )
@@ -84,10 +102,38 @@ def cut(tracer: Any, what: str) -> LeakedTracerError | TracerConversionError:
 
 def no_rule(name: str, functions: Iterable[Any]) -> MissingRuleError:
     """The error for a NumPy function that Kinone does not know."""
-    known = sorted({function.__name__ for function in functions})
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f" The nearest that have one: {', '.join(near)}." if near else ""
+    known = sorted({f.__name__ for f in functions if not f.__name__.startswith("_")})
+    short = name.rpartition(".")[2]
+    near = difflib.get_close_matches(short, known, n=1)
+    if short in _REWRITES:
+        hint = f" Write {_REWRITES[short]} instead."
+    else:
+        hint = f" The nearest name that has a rule: np.{near[0]}." if near else ""
     return MissingRuleError(
         f"np.{name} has no rule for traced values, at {source.here()}\n  It would run once on "
         f"numbers and lose the gradient, so it is refused.{hint}"
     )
+
+
+# What to write for functions that have no rule.
+_REWRITES = {
+    "hstack": "np.concatenate(arrays, axis=-1)",
+    "vstack": "np.concatenate or np.stack",
+    "column_stack": "np.stack(arrays, axis=-1)",
+    "split": "slices, x[:3] and x[3:],",
+    "array_split": "slices, x[:3] and x[3:],",
+    "flip": "x[::-1]",
+    "copy": "x, which nothing can change,",
+    "inner": "x @ y",
+    "vdot": "np.ravel(x) @ np.ravel(y)",
+    "tensordot": "x @ y with reshape and transpose",
+    "einsum": "x @ y with transpose, or np.sum(x * y, axis)",
+    "norm": "np.sqrt(np.sum(x * x))",
+    "average": "np.mean(x), or np.sum(w * x) / np.sum(w)",
+    "repeat": "np.broadcast_to and reshape",
+    "tile": "np.broadcast_to and reshape",
+    "diag": "x[np.arange(n), np.arange(n)]",
+    "trace": "np.sum(x[np.arange(n), np.arange(n)])",
+    "fabs": "np.abs(x)",
+    "array": "np.stack([a, b])",
+}

@@ -20,12 +20,12 @@ class Primitive:
 
     impl(*xs, **params)                     plain NumPy; what eager mode runs
     shape(*avals, **params)                 the result's `ShapeDtype`, a tuple if `multiple`
-    reverse(wanted, y, xs, params)          the pullback `g -> [cotangent, …]`, one for each operand
+    vjp(wanted, y, xs, params)              the pullback `g -> [cotangent, …]`, one for each operand
                                             whose flag in `wanted` is set; None where it is zero
-    forward(y, xs, tangents, params)        the tangent of `y`; a tangent that is None is zero
+    jvp(y, xs, tangents, params)            the tangent of `y`; a tangent that is None is zero
 
-    An `operator` is one of Python's own, so that its result on Python numbers is a Python number.
-    Where `reverse` is None the result is constant as far as derivatives go (`floor`, `x > 0`), and
+    A `weak` primitive is one of Python's operators: of Python numbers it makes a Python number.
+    Where `vjp` is None the result is constant as far as derivatives go (`floor`, `x > 0`), and
     differentiation hands on a plain value.
     """
 
@@ -35,10 +35,10 @@ class Primitive:
         impl: Callable[..., Any],
         *,
         shape: Callable[..., Any],
-        reverse: Callable[..., Any] | None,
-        forward: Callable[..., Any] | None,
+        vjp: Callable[..., Any] | None,
+        jvp: Callable[..., Any] | None,
         multiple: bool = False,
-        operator: bool = False,
+        weak: bool = False,
         samples: Callable[[], Sequence[Any]] | None = None,
     ) -> None:
         if name in registry:
@@ -48,10 +48,10 @@ class Primitive:
         self.__doc__ = impl.__doc__
         self.impl = impl
         self.shape = shape
-        self.reverse = reverse
-        self.forward = forward
+        self.vjp = vjp
+        self.jvp = jvp
         self.multiple = multiple
-        self.operator = operator
+        self.weak = weak
         self.samples = samples
         self.declared = source.declaration()
         registry[name] = self
@@ -66,7 +66,7 @@ class Primitive:
         try:
             if trace is None:
                 y = self.impl(*args, **params)
-                return weaken(y, args) if self.operator and isinstance(y, np.generic) else y
+                return weaken(y, args) if self.weak and isinstance(y, np.generic) else y
             if not trace.alive:
                 raise leaked(next(arg for arg in args if getattr(arg, "trace", None) is trace))
             return trace.process(self, args, params)

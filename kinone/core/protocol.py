@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,15 +39,30 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     """A NumPy function on traced values. Raises `MissingRuleError` for one that is not known."""
     known = numpy_functions.get(function)
     if known is None:
-        raise no_rule(function.__name__, numpy_functions)
+        raise no_rule(_dotted(function), numpy_functions)
     place = _out_places.get(known, len(args))
     if (args[place] if place < len(args) else kwargs.get("out")) is not None:
         raise refused_out(function.__name__)
     try:
         return known(*args, **kwargs)
     except Exception as error:
-        explain(error, function.__name__, args)
+        explain(error, function.__name__, list(_operands(args)))
         raise
+
+
+def _operands(args: Sequence[Any]) -> Iterator[Array]:
+    """The arrays and tracers among a NumPy function's arguments, those inside a list too."""
+    for arg in args:
+        if isinstance(arg, (list, tuple)):
+            yield from _operands(arg)
+        elif isinstance(arg, (np.ndarray, np.generic)) or hasattr(arg, "aval"):
+            yield arg
+
+
+def _dotted(function: Callable[..., Any]) -> str:
+    """`linalg.norm`: the name of a function behind `np.`."""
+    module = getattr(function, "__module__", "") or ""
+    return f"{module}.{function.__name__}".removeprefix("numpy.")
 
 
 def refused_out(name: str) -> TracerAssignmentError:

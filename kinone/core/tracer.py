@@ -225,7 +225,7 @@ class Tracer:
     any, all = _method(np.any), _method(np.all)
     squeeze, swapaxes = _method(np.squeeze), _method(np.swapaxes)
     ravel, clip, round = _method(np.ravel), _method(np.clip), _method(np.round)
-    astype = _method(np.astype)
+    astype, take = _method(np.astype), _method(np.take)
     dot = _method(np.dot)
 
     def reshape(self, *shape: Any, order: str = "C") -> Any:
@@ -287,6 +287,14 @@ class Tracer:
 
     def _cut(self, what: str) -> Exception:
         return cut(self, what)
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(np.ndarray, name) and not name.startswith("__"):
+            raise AttributeError(
+                f"a traced value has no .{name}, for there is no rule for it, at {source.here()}\n"
+                "  Write it with the functions that `python -m kinone rules` lists."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<{self.aval} traced by {self.trace.name}>"

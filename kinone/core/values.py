@@ -81,6 +81,14 @@ def ndim_of(x: Array) -> int:
     return len(shape_of(x))
 
 
+def is_number(leaf: Any) -> bool:
+    """Whether a leaf is an array, a number, a tracer or a `ShapeDtype`, of a numeric dtype."""
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None:
+        return isinstance(leaf, (bool, int, float, complex))
+    return getattr(dtype, "kind", None) in ("f", "i", "u", "b", "c")
+
+
 def is_inexact(x: Array) -> bool:
     """Whether a value is of a floating or complex type, that is, differentiable."""
     if isinstance(x, (float, complex)):

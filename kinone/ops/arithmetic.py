@@ -1,7 +1,11 @@
 """Arithmetic, comparison and choice: one line per derivative.
 
-In a partial derivative `g` is the incoming tangent or cotangent, `y` the result, `a`, `b` (or `x`)
-the operands; see `declare.Partial`.
+    multiply = elementwise("multiply", np.multiply, lambda g, b: g * b, lambda g, a: g * a)
+
+reads: y = a · b; the derivative in a takes g to g · b, the derivative in b takes it to g · a. The
+parameters' names say which values a rule needs, and the backward pass keeps those alone: `g` is
+what comes in (tangent or cotangent), `y` the result, `a`, `b`, `c` (or `x`) the operands. Summing
+over broadcast axes and returning to the operand's dtype is `elementwise`'s work.
 """
 
 from __future__ import annotations
@@ -11,47 +15,55 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
-from ..core import Array, implements
+from .. import source, tree
+from ..core import Array, implements, shape_dtype
+from ..errors import MissingRuleError
 from .declare import elementwise
 from .samples import POSITIVE, REAL, broadcasting
 
 _two = broadcasting(REAL, REAL)
 _one = broadcasting(REAL)
 
-add = elementwise("add", np.add, lambda g: g, lambda g: g, operator=True, samples=_two)
-subtract = elementwise(
-    "subtract", np.subtract, lambda g: g, lambda g: -g, operator=True, samples=_two
-)
+add = elementwise("add", np.add, lambda g: g, lambda g: g, weak=True, samples=_two)
+subtract = elementwise("subtract", np.subtract, lambda g: g, lambda g: -g, weak=True, samples=_two)
 multiply = elementwise(
-    "multiply", np.multiply, lambda g, b: g * b, lambda g, a: g * a, operator=True, samples=_two
+    "multiply", np.multiply, lambda g, b: g * b, lambda g, a: g * a, weak=True, samples=_two
 )
 divide = elementwise(
     "divide",
     np.true_divide,
     lambda g, b: g / b,
     lambda g, y, b: -(g * y) / b,
-    operator=True,
+    weak=True,
     samples=broadcasting(REAL, POSITIVE),
 )
-negative = elementwise("negative", np.negative, lambda g: -g, operator=True, samples=_one)
+negative = elementwise("negative", np.negative, lambda g: -g, weak=True, samples=_one)
 square = elementwise("square", np.square, lambda g, x: 2 * g * x, samples=_one)
-absolute = elementwise(  # 0 at 0, the middle of the subdifferential [-1, 1]
-    "absolute", np.absolute, lambda g, x: g * np.sign(x), operator=True, samples=_one
-)
+
+
+def _absolute_derivative(g: Array, x: Array) -> Array:
+    """±g; 0 at 0, the middle of the subdifferential [-1, 1]."""
+    if shape_dtype(x).dtype.kind == "c":
+        raise MissingRuleError(
+            f"the absolute value of complex numbers has no rule, {source.here()}"
+        )
+    return g * np.sign(x)
+
+
+absolute = elementwise("absolute", np.absolute, _absolute_derivative, weak=True, samples=_one)
 sign = elementwise("sign", np.sign, None, samples=_one)
 floor = elementwise("floor", np.floor, None, samples=_one)
 ceil = elementwise("ceil", np.ceil, None, samples=_one)
 rint = elementwise("rint", np.rint, None, samples=_one)
 floor_divide = elementwise(
-    "floor_divide", np.floor_divide, None, None, operator=True, samples=broadcasting(REAL, POSITIVE)
+    "floor_divide", np.floor_divide, None, None, weak=True, samples=broadcasting(REAL, POSITIVE)
 )
 remainder = elementwise(
     "remainder",
     np.remainder,
     lambda g: g,
     lambda g, a, b: -g * np.floor_divide(a, b),
-    operator=True,
+    weak=True,
     samples=broadcasting(REAL, POSITIVE),
 )
 
@@ -87,30 +99,22 @@ power = elementwise(
     _power_base,
     _power_exponent,
     impl=_power,
-    operator=True,
+    weak=True,
     samples=broadcasting(POSITIVE, REAL),
 )
 
 
-def _chosen(g: Array, first: Array, second: Array, y: Array) -> Array:
-    """The share of `g` of the operand that was chosen; in a tie each gets half."""
-    return g * np.where(first == y, np.where(second == y, 0.5, 1.0), 0.0).astype(g.dtype)
+def _to_first(g: Array, a: Array, b: Array, y: Array) -> Array:
+    """All of g where `a` was chosen, half of it in a tie."""
+    return g * np.where(a == y, np.where(b == y, 0.5, 1.0), 0.0).astype(g.dtype)
 
 
-maximum = elementwise(
-    "maximum",
-    np.maximum,
-    lambda g, a, b, y: _chosen(g, a, b, y),
-    lambda g, a, b, y: _chosen(g, b, a, y),
-    samples=_two,
-)
-minimum = elementwise(
-    "minimum",
-    np.minimum,
-    lambda g, a, b, y: _chosen(g, a, b, y),
-    lambda g, a, b, y: _chosen(g, b, a, y),
-    samples=_two,
-)
+def _to_second(g: Array, a: Array, b: Array, y: Array) -> Array:
+    return _to_first(g, b, a, y)
+
+
+maximum = elementwise("maximum", np.maximum, _to_first, _to_second, samples=_two)
+minimum = elementwise("minimum", np.minimum, _to_first, _to_second, samples=_two)
 
 where = elementwise(
     "where",
@@ -193,4 +197,4 @@ def _identity(x: Array) -> Array:
     return x
 
 
-_stopped = elementwise("stop_gradient", _identity, None, operator=True, samples=_one)
+_stopped = elementwise("stop_gradient", _identity, None, weak=True, samples=_one)

@@ -29,9 +29,9 @@ def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
         f"the {'second-last' if len(b) > 1 else 'only'} axis of {b} has {inner_b}"
     )
     if len(b) > 1 and a[-1] == b[-1]:
-        text += "; did you mean x @ w.T?"
+        text += "; did you mean to transpose the second (x @ w.T)?"
     elif len(a) > 1 and a[-2] == inner_b:
-        text += "; did you mean x.T @ w?"
+        text += "; did you mean to transpose the first (x.T @ w)?"
     return text
 
 

@@ -7,7 +7,7 @@
     constant(name, impl)                           piecewise constant: no derivative to follow
 
 Rules are plain NumPy. On arrays they cost what NumPy costs; on tracers NumPy's protocols bring
-them back to primitives, so every rule differentiates, batches and compiles again.
+them back to primitives, so every rule differentiates again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import source
 from ..core import Array, Primitive, ShapeDtype, is_inexact, numpy_functions, shape_dtype, shape_of
 from ..errors import MissingRuleError
 
@@ -28,6 +29,9 @@ Samples = Callable[[], Sequence[Any]]
 
 
 # ---- elementwise ---------------------------------------------------------------------------------
+
+
+_PLACES = {"y": 0, "x": 1, "a": 1, "b": 2, "c": 3}
 
 
 class Partial:
@@ -43,7 +47,13 @@ class Partial:
 
     def __init__(self, rule: Rule) -> None:
         names = list(inspect.signature(rule).parameters)[1:]
-        places = [{"y": 0, "x": 1, "a": 1, "b": 2, "c": 3}[name] for name in names]
+        unknown = [name for name in names if name not in _PLACES]
+        if unknown:
+            raise ValueError(
+                f"a partial derivative takes g, and of y (the result), x (the operand) or a, b, c "
+                f"(the operands in order) those that it needs; {', '.join(unknown)} is none of them"
+            )
+        places = [_PLACES[name] for name in names]
         self.rule = rule
         # `(y, *xs) -> tuple of what the rule needs`. A getter of one place gives no tuple; one of
         # a slice does.
@@ -60,7 +70,7 @@ def elementwise(
     *partials: Rule | None,
     impl: Rule | None = None,
     dtype: np.ufunc | Any = None,
-    operator: bool = False,
+    weak: bool = False,
     samples: Samples | None = None,
 ) -> Primitive:
     """Declares an elementwise primitive; it also becomes what `ufunc` does on tracers.
@@ -68,19 +78,22 @@ def elementwise(
     `partials[i]` maps `g` to `g · ∂y/∂xᵢ`; None where the operand has no derivative (a condition).
     `impl` stands in for `ufunc` where something is faster or `ufunc` is a function of our own;
     `dtype` is the dtype of the result, or the ufunc whose promotion gives it, where `ufunc` itself
-    does not say. An `operator` is one of Python's own: of Python numbers it makes a Python number.
+    does not say. `weak` is for Python's own operators: of Python numbers they make a Python number.
     """
     run = impl or ufunc
     promotes = dtype if isinstance(dtype, np.ufunc) else ufunc
     fixed = None if isinstance(dtype, np.ufunc) or dtype is None else np.dtype(dtype)
     rules = [None if rule is None else Partial(rule) for rule in partials]
+    arity = getattr(ufunc, "nin", len(rules))
+    if arity != len(rules):
+        raise ValueError(f"{name} has {arity} operands and {len(rules)} partial derivatives")
 
     def shape(*avals: ShapeDtype) -> ShapeDtype:
         out = np.broadcast_shapes(*[aval.shape for aval in avals])
         if fixed is not None:
             return ShapeDtype(out, fixed)
-        weak = operator and all(aval.weak for aval in avals)
-        return ShapeDtype(out, promote(promotes, *avals), weak)
+        adapts = weak and all(aval.weak for aval in avals)
+        return ShapeDtype(out, promote(promotes, *avals), adapts)
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
         values = (y, *xs)
@@ -113,19 +126,20 @@ def elementwise(
         known = shape_dtype(y)
         if shape_of(total) != known.shape:
             total = np.broadcast_to(total, known.shape)
-        return total if total.dtype == known.dtype else cast(total, known.dtype)
+        return cast(total, known.dtype)
 
     differentiable = any(rule is not None for rule in rules)
     made = Primitive(
         name,
         run,
         shape=shape,
-        reverse=reverse if differentiable else None,
-        forward=forward if differentiable else None,
-        operator=operator,
+        vjp=reverse if differentiable else None,
+        jvp=forward if differentiable else None,
+        weak=weak,
         samples=samples,
     )
-    numpy_functions[ufunc] = made
+    if getattr(ufunc, "__module__", "").startswith("numpy") or isinstance(ufunc, np.ufunc):
+        numpy_functions[ufunc] = made
     return made
 
 
@@ -179,8 +193,7 @@ def result_type(*avals: ShapeDtype) -> np.dtype[Any]:
 
 def fit(g: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     """A cotangent in its operand's shape and dtype."""
-    g = unbroadcast(g, shape)
-    return g if g.dtype == dtype else cast(g, dtype)
+    return cast(unbroadcast(g, shape), dtype)
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
@@ -190,8 +203,6 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     extra = g.ndim - len(shape)
     if g.shape[extra:] == shape and extra > 0:
         return np.add.reduce(g, axis=0 if extra == 1 else tuple(range(extra)))
-    if extra < 0:  # a constant rule gave less than it ought to: `g` itself was broadcast later
-        return np.broadcast_to(g, shape)
     repeated = tuple(
         i for i in range(g.ndim) if i < extra or (shape[i - extra] == 1 and g.shape[i] != 1)
     )
@@ -202,6 +213,8 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
 
 def cast(g: Array, dtype: Any) -> Array:
     """A (co)tangent in its primal's dtype; the real part where that is real."""
+    if g.dtype == dtype:
+        return g
     if g.dtype.kind == "c" and dtype.kind != "c":
         g = np.real(g)
     return g.astype(dtype)
@@ -224,20 +237,23 @@ def linear(
     operand's `ShapeDtype`, for its value cannot matter.
     """
 
+    def refuse_data(traced: Sequence[bool]) -> None:
+        if any(traced):
+            raise MissingRuleError(
+                f"{name} has no derivative in its further operands, at {source.here()}"
+            )
+
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
+        refuse_data(wanted[1:])
         x, *data = xs
-        if not wanted[0]:
-            raise MissingRuleError(f"{name} is not differentiable in its further operands")
         aval = shape_dtype(x)
-        others = [None] * (sum(wanted) - 1)
-        return lambda g: [transpose(g, aval, *data, **params), *others]
+        return lambda g: [transpose(g, aval, *data, **params)]
 
     def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
-        if tangents[0] is None:
-            return None
+        refuse_data([t is not None for t in tangents[1:]])
         return made(tangents[0], *xs[1:], **params)
 
-    made = Primitive(name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples)
+    made = Primitive(name, impl, shape=shape, vjp=reverse, jvp=forward, samples=samples)
     return made
 
 
@@ -261,14 +277,14 @@ def bilinear(
         a, b = xs
         if not wanted[1]:
             known_a = shape_dtype(a)
-            return lambda g: [_as_dtype(left(g, known_a, b, **params), known_a)]
+            return lambda g: [cast(left(g, known_a, b, **params), known_a.dtype)]
         if not wanted[0]:
             known_b = shape_dtype(b)
-            return lambda g: [_as_dtype(right(g, a, known_b, **params), known_b)]
+            return lambda g: [cast(right(g, a, known_b, **params), known_b.dtype)]
         # Both are kept, so each may stand for its own shape.
         return lambda g: [
-            _as_dtype(left(g, a, b, **params), a),
-            _as_dtype(right(g, a, b, **params), b),
+            cast(left(g, a, b, **params), a.dtype),
+            cast(right(g, a, b, **params), b.dtype),
         ]
 
     def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
@@ -280,12 +296,8 @@ def bilinear(
             return from_b
         return from_a if from_b is None else from_a + from_b
 
-    made = Primitive(name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples)
+    made = Primitive(name, impl, shape=shape, vjp=reverse, jvp=forward, samples=samples)
     return made
-
-
-def _as_dtype(g: Array, aval: Array) -> Array:
-    return g if g.dtype == aval.dtype else cast(g, aval.dtype)
 
 
 # ---- everything else -----------------------------------------------------------------------------
@@ -342,8 +354,8 @@ def primitive(
         name,
         impl,
         shape=shape,
-        reverse=reverse,
-        forward=forward,
+        vjp=reverse,
+        jvp=forward,
         multiple=multiple,
         samples=samples,
     )
@@ -351,7 +363,7 @@ def primitive(
 
 def constant(name: str, impl: Rule, *, shape: Rule, samples: Samples | None = None) -> Primitive:
     """Declares a primitive whose result does not vary with small changes of its operands."""
-    return Primitive(name, impl, shape=shape, reverse=None, forward=None, samples=samples)
+    return Primitive(name, impl, shape=shape, vjp=None, jvp=None, samples=samples)
 
 
 def zeros(aval: ShapeDtype) -> Array:

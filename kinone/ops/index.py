@@ -17,6 +17,7 @@ from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, sh
 from ..errors import TracerConversionError
 from .declare import cast, linear, primitive, unbroadcast, zeros
 from .samples import Sample, values
+from .shape import normalize_axis
 
 
 class Template:
@@ -238,8 +239,8 @@ def take(
         raise ValueError(f"take of a traced value knows mode='raise', not {mode!r}")
     if axis is None:
         return getitem(np.reshape(a, -1), indices)
-    axis = axis % ndim_of(a)
-    return getitem(a, (slice(None),) * axis + (np.asarray(indices),))
+    axis = normalize_axis(axis, ndim_of(a))
+    return getitem(a, (slice(None),) * axis + (indices,))
 
 
 @implements(np.take_along_axis)
@@ -248,7 +249,9 @@ def take_along_axis(arr: Array, indices: Array, axis: int | None = -1) -> Array:
     if axis is None:
         arr, axis = np.reshape(arr, -1), 0
     ndim = ndim_of(arr)
-    axis = axis % ndim
+    axis = normalize_axis(axis, ndim)
+    if ndim_of(indices) != ndim:
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
     grid: list[Any] = []
     for i, n in enumerate(shape_of(indices)):
         if i == axis:

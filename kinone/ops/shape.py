@@ -36,7 +36,7 @@ reshape_p = linear(
 def reshape(a: Array, shape: int | Sequence[int], order: str = "C", copy: Any = None) -> Array:
     """The same elements in another shape; one entry may be -1.
 
-    Raises `ValueError` when the sizes differ, `MissingRuleError` for an order other than "C".
+    Raises `ValueError` when the sizes differ, or for an order other than "C".
     """
     if order not in ("C", "A"):
         raise ValueError(f"reshape of a traced value takes order='C', not {order!r}")
@@ -213,7 +213,7 @@ def _joining(name: str, impl: Rule, shape: Rule, parts: Rule, samples: Rule) -> 
         ]
         return made(*filled, **params)
 
-    made = Primitive(name, impl, shape=shape, reverse=reverse, forward=forward, samples=samples)
+    made = Primitive(name, impl, shape=shape, vjp=reverse, jvp=forward, samples=samples)
     return made
 
 

@@ -6,11 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from .. import source, tree
-from ..core import Array, Tracer, shape_dtype
-from ..errors import GradientError, LeafError
+from ..core import Array, is_number, leaf_error, shape_dtype
+from ..errors import GradientError
 
 
 class Arguments:
@@ -46,6 +44,10 @@ class Arguments:
 
     def _add(self, key: int | str, value: Any) -> None:
         value = self.args[key] if isinstance(key, int) else value
+        if key in self.keys:
+            raise GradientError(
+                f"an argument of {_name(self.fun)} is selected twice, at {source.here()}"
+            )
         leaves, treedef = tree.flatten(value)
         self.keys.append(key)
         self.treedefs.append(treedef)
@@ -113,28 +115,17 @@ def check_leaves(arguments: Arguments, name: str, *, integers: Literal["refuse",
     """Raises `LeafError` for a leaf that is no number, `GradientError` for an integer argument.
 
     An integer *leaf inside a tree* is a step counter or an index and is let pass; an argument that
-    is itself an integer is a mistake (`grad(f)(3)`) where `integers` says "refuse".
+    is nothing but integers is a mistake (`grad(f)(3)`) where `integers` says "refuse".
     """
     for index, leaf in enumerate(arguments.leaves):
-        kind = type(leaf)
-        if kind is np.ndarray or kind is float or isinstance(leaf, (Tracer, np.generic)):
-            dtype = getattr(leaf, "dtype", None)
-            if dtype is None or dtype.kind in "fcbiu":
-                continue
-        elif isinstance(leaf, (np.ndarray, bool, int, complex)):
-            continue
-        raise LeafError(
-            f"{arguments.label(index)} is a {kind.__name__}"
-            f"{f' of dtype {leaf.dtype}' if hasattr(leaf, 'dtype') else ''}, and the leaves of a "
-            f"tree under {name} are arrays and numbers, at {source.here()}\n"
-            "  Pass it as another argument, make it a static field of a registered dataclass, or "
-            "use None for nothing."
-        )
+        if not is_number(leaf):
+            raise leaf_error(arguments.label(index), leaf, name)
     if integers == "refuse":
         index = 0
         for treedef in arguments.treedefs:
-            if treedef.kind is None and shape_dtype(arguments.leaves[index]).dtype.kind in "biu":
-                leaf = arguments.leaves[index]
+            leaves = arguments.leaves[index : index + treedef.num_leaves]
+            if leaves and all(shape_dtype(leaf).dtype.kind in "biu" for leaf in leaves):
+                leaf = leaves[0]
                 raise GradientError(
                     f"{arguments.label(index)} is {shape_dtype(leaf)}, and {name} differentiates "
                     f"with respect to floating-point arguments, at {source.here()}\n"

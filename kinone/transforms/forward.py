@@ -60,9 +60,9 @@ class ForwardTrace(Trace):
                 values.append(np.asarray(arg) if type(arg) in (list, tuple) else arg)
                 tangents.append(None)
         y = primitive(*values, **params)
-        if primitive.forward is None:
+        if primitive.jvp is None:
             return y
-        tangent = primitive.forward(y, values, tangents, params)
+        tangent = primitive.jvp(y, values, tangents, params)
         if tangent is None:
             return y
         location = source.capture()
@@ -152,6 +152,11 @@ def _check_tangents(
     for index, (primal, tangent) in enumerate(zip(arguments.leaves, leaves, strict=True)):
         want = shape_dtype(primal)
         if want.dtype.kind not in "fc":
+            if is_inexact(tangent) and np.any(np.asarray(tangent)):
+                raise GradientError(
+                    f"{arguments.label(index)} is {want}, which has no derivative, and its tangent "
+                    f"is not zero, at {source.here()}\n  Write a floating-point number, 3.0 for 3."
+                )
             checked.append(tangent)
             continue
         if isinstance(tangent, (bool, int, float, complex)) and want.shape == ():

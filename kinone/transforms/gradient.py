@@ -112,8 +112,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
     The pullback maps a cotangent, a tree like the value with leaves of the same shapes and dtypes,
     to a tuple with one cotangent tree for each of `primals`:  g ↦ (gᵀ ∂f/∂x₁, gᵀ ∂f/∂x₂, …).
-    It may be called any number of times. With `has_aux`, `fun` returns `(value, aux)` and so does
-    `vjp`: `(value, pullback, aux)`.
+    It may be called any number of times; it keeps the arrays that it needs, not copies, so they
+    may not be written into before its last call. With `has_aux`, `fun` returns `(value, aux)` and
+    `vjp` `(value, pullback, aux)`.
 
     Raises `TreeError` or `ValueError` when a cotangent does not fit the value, naming the leaf.
 
@@ -195,7 +196,7 @@ def _name(fun: Callable[..., Any]) -> str:
 
 def value_and_grad(
     fun: Callable[P, Any],
-    argnums: int | Sequence[int] = 0,
+    argnums: int | Sequence[int] | None = None,
     has_aux: bool = False,
     *,
     argnames: str | Sequence[str] | None = None,
@@ -212,7 +213,7 @@ def value_and_grad(
     @functools.wraps(fun)
     def value_and_gradient(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
         arguments = select.of(fun, args, kwargs)
-        check_leaves(arguments, "grad", integers=select.integers)
+        check_leaves(arguments, "grad", integers="refuse")
         forward = _Forward(fun, arguments, "grad")
         loss, aux = _split_aux(forward.result, has_aux, "grad")
         value = forward.lower(loss)
@@ -236,17 +237,18 @@ def value_and_grad(
 
 def grad(
     fun: Callable[P, Any],
-    argnums: int | Sequence[int] = 0,
+    argnums: int | Sequence[int] | None = None,
     has_aux: bool = False,
     *,
     argnames: str | Sequence[str] | None = None,
 ) -> Callable[P, Any]:
     """A function that returns the gradient of the scalar function `fun`.
 
-    The gradient has the tree of the argument that `argnums` (or `argnames`, for keywords) selects,
-    and its leaves' shapes and dtypes; a tuple of trees where several are selected. Integer leaves
-    inside a tree are not differentiated: theirs is zero. With `has_aux`, `fun` returns `(loss,
-    aux)` and the new function `(gradient, aux)`.
+    The gradient has the tree of the argument that `argnums` or `argnames` selects (the first one
+    where neither is given), and its leaves' shapes and dtypes; a tuple of trees where several are
+    selected. Integer leaves inside a tree are not differentiated: theirs is zero. With `has_aux`,
+    `fun` returns `(loss, aux)` and the new function `(gradient, aux)`. While `fun` runs, the arrays
+    that it uses are read-only.
 
     Raises `GradientError` (a `TypeError`) when the loss is not a real scalar or a selected
     argument is an integer, `LeafError` when a leaf is no number, each with the leaf's path.
@@ -270,18 +272,16 @@ def grad(
 class _Selection:
     """Which arguments are differentiated, and how their gradients are returned."""
 
-    def __init__(self, argnums: int | Sequence[int], argnames: str | Sequence[str] | None) -> None:
-        names = () if argnames is None else (argnames,) if isinstance(argnames, str) else argnames
-        if isinstance(argnums, (int, np.integer)):
-            # `argnames` alone means those names alone.
-            numbers: tuple[int, ...] = () if names and argnums == 0 else (int(argnums),)
-            single = True
-        else:
-            numbers, single = tuple(argnums), False
-        self.numbers, self.names = numbers, tuple(names)
-        count = len(self.numbers) + len(self.names)
-        self.single = count == 1 and (isinstance(argnames, str) if self.names else single)
-        self.integers: Literal["refuse", "ignore"] = "refuse"
+    def __init__(
+        self, argnums: int | Sequence[int] | None, argnames: str | Sequence[str] | None
+    ) -> None:
+        if argnums is None:
+            argnums = 0 if argnames is None else ()
+        one_number = isinstance(argnums, (int, np.integer))
+        one_name = isinstance(argnames, str)
+        self.numbers = (int(argnums),) if one_number else tuple(argnums)  # type: ignore[arg-type]
+        self.names = (argnames,) if one_name else tuple(argnames or ())
+        self.single = (one_number and not self.names) or (one_name and not self.numbers)
 
     def of(self, fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         return Arguments(fun, args, kwargs, self.numbers, self.names)
@@ -305,10 +305,10 @@ def _check_scalar(fun: Any, loss: Any, value: Any) -> None:
         raise GradientError(
             f"grad wants a function that returns a scalar, and {_name(fun)} returned "
             f"{describe_operand(loss)}, at {source.here()}\n"
-            "  Reduce it with np.mean or np.sum, or use vjp (or jacrev) for its Jacobian."
+            "  Reduce it with np.mean or np.sum, or use vjp for its Jacobian."
         )
     if aval.dtype.kind != "f":
         raise GradientError(
             f"grad wants a real loss, and {_name(fun)} returned {aval}, at {source.here()}\n"
-            "  Return a float, such as the sum of squared absolute values."
+            "  Return a float, such as the np.mean of it."
         )

@@ -135,12 +135,12 @@ class ReverseTrace(Trace):
             wanted.append(False)
         # With no tracers below, the operation itself; this saves the dispatch a second look.
         y = (primitive.impl if self.outermost else primitive)(*values, **params)
-        if primitive.operator and isinstance(y, np.generic):
+        if primitive.weak and isinstance(y, np.generic):
             y = weaken(y, values)
-        reverse = primitive.reverse
-        if reverse is None:
+        vjp = primitive.vjp
+        if vjp is None:
             return y
-        pullback = reverse(wanted, y, values, params)
+        pullback = vjp(wanted, y, values, params)
         number = self.count
         self.count = number + 1
         if not primitive.multiple:

@@ -17,7 +17,7 @@ class NodeType(NamedTuple):
     """How one container class is taken apart and put together.
 
     `flatten(node) -> (children, static, order)`: `static` takes part in equality; `order` does not
-    (a dict's insertion order). `keys(static)` names the children for paths.
+    (a dict's insertion order). `keys(static, count)` names the children for paths.
     """
 
     flatten: Callable[[Any], tuple[Iterable[Any], Any, Any]]
@@ -168,7 +168,8 @@ def register_dataclass(cls: type[T]) -> type[T]:
         ... class Affine:
         ...     w: float
         ...     name: str = field(default="affine", metadata={"static": True})
-        >>> map(lambda leaf: 2 * leaf, Affine(3.0))
+        >>> from kinone import tree
+        >>> tree.map(lambda leaf: 2 * leaf, Affine(3.0))
         Affine(w=6.0, name='affine')
     """
     fields = getattr(cls, "__dataclass_fields__", None)
