@@ -4,6 +4,8 @@
     >>> kn.grad(lambda w: np.sum(np.tanh(w) ** 2))(np.zeros(2))
     array([0., 0.])
 
+The public names:
+
     kn.grad, value_and_grad, vjp, jvp      derivatives of ordinary functions
     kn.graph, eval_shape                   the program and the shapes of a function
     kn.ops                                 every primitive with its rules
@@ -16,13 +18,17 @@
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from . import ops, tree
 from .core import ShapeDtype
 from .errors import KeyReuseWarning, KinoneError
-from .graph import eval_shape, graph
+from .graph import Graph, eval_shape, graph
 from .ops import stop_gradient
 from .transforms import grad, jvp, value_and_grad, vjp
+
+if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` loads them
+    from . import data, losses, models, nn, optim, random, testing, training
 
 __version__ = "0.1.0"
 
@@ -41,15 +47,24 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Graph",
     "KeyReuseWarning",
     "KinoneError",
     "ShapeDtype",
+    "data",
     "eval_shape",
     "grad",
     "graph",
     "jvp",
+    "losses",
+    "models",
+    "nn",
     "ops",
+    "optim",
+    "random",
     "stop_gradient",
+    "testing",
+    "training",
     "tree",
     "value_and_grad",
     "vjp",

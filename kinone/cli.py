@@ -1,7 +1,7 @@
 """`python -m kinone`: what a person types.
 
-    python -m kinone rules           every primitive, its rules, and where they stand
-    python -m kinone rules conv      those whose name contains "conv"
+python -m kinone rules           every primitive, its rules, and where they stand
+python -m kinone rules conv      those whose name contains "conv"
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def rules(pattern: str = "") -> str:
     """
     found = [p for name, p in sorted(registry.items()) if pattern in name]
     rows = [("primitive", "vjp", "jvp", "declared at")]
-    rows += [(p.name, _mark(p.reverse), _mark(p.forward), _where(p)) for p in found]
+    rows += [(p.name, _mark(p.vjp), _mark(p.jvp), _where(p)) for p in found]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)

@@ -45,7 +45,11 @@ class Primitive:
             raise ValueError(f"a primitive named {name!r} exists already")
         self.name = name
         self.__name__ = name
-        self.__doc__ = impl.__doc__
+        self.__doc__ = (
+            f"`np.{impl.__name__}` of the operands alone, differentiable."
+            if isinstance(impl, np.ufunc)
+            else impl.__doc__
+        )
         self.impl = impl
         self.shape = shape
         self.vjp = vjp

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .. import source
 from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_error, shape_of
 from .declare import bilinear, result_type
 from .kernels import convolution
@@ -161,9 +162,14 @@ def conv(
     if first:
         x, w = to_channels_last(x), kernel_to_channels_last(w)
     channels, features = shape_of(x)[-1], shape_of(w)[-1]
+    sizes(groups, 1, "groups")
     if channels != shape_of(w)[-2] * groups or features % groups:
-        raise _channels("conv", x, w, channels, features, groups, first)
+        raise _channel_error("conv", x, w, channels, features, groups, first)
     params = _params(shape_of(x)[1:-1], shape_of(w)[:-2], rank, strides, padding, dilation, groups)
+    spatial = shape_of(x)[1:-1]
+    window = (shape_of(w)[:-2], params["strides"], params["padding"], params["dilation"])
+    if 0 in output_sizes(spatial, *window):
+        raise shape_error("conv", f"a kernel of {window[0]} does not fit into {spatial}", x, w)
     y = conv_p(x, w, **params)
     return to_channels_first(y) if first else y
 
@@ -222,7 +228,7 @@ def conv_transpose(
     ):
         raise ValueError(
             f"output_padding={output_padding} has to be less than strides={stride} or "
-            f"dilation={spread}, for each of {rank} axes"
+            f"dilation={spread}, for each of {rank} axes, at {source.here()}"
         )
     # The input that the forward convolution would have had; SAME pads that one.
     whole = tuple(n * s for n, s in zip(spatial, stride, strict=True))
@@ -279,7 +285,7 @@ def _rank(name: str, x: Array, w: Array, first: bool) -> int:
     return rank
 
 
-def _channels(
+def _channel_error(
     name: str, x: Array, w: Array, channels: int, features: int, groups: int, first: bool
 ) -> Exception:
     wanted = shape_of(w)[-2] * groups

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
-from .declare import primitive, result_type, zeros
+from .declare import primitive, promote, result_type, zeros
 from .kernels import normalization
 from .samples import Sample, values
 from .shape import normalize_axis
@@ -32,8 +32,9 @@ def _log_softmax(x: Array, *, axis: int) -> Array:
 
 
 def _floating(x: Array) -> Array:
+    """Integers in the dtype in which `np.exp` would take them."""
     x = np.asarray(x)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    return x.astype(promote(np.exp, shape_dtype(x)), copy=False)
 
 
 def _softmax_derivative(y: Array, x: Array, *, axis: int) -> Any:
@@ -42,7 +43,7 @@ def _softmax_derivative(y: Array, x: Array, *, axis: int) -> Any:
 
 
 def _same_shape(x: ShapeDtype, *, axis: int) -> ShapeDtype:
-    return ShapeDtype(x.shape, x.dtype if x.dtype.kind == "f" else np.float64)
+    return ShapeDtype(x.shape, promote(np.exp, x))
 
 
 def _axis_samples() -> list[Sample]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import source
 from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
 from .declare import linear, primitive
 from .kernels import pooling
@@ -219,7 +220,7 @@ def _prepare(
     if any(low >= k or high >= k for k, (low, high) in zip(shape, widths, strict=True)):
         raise ValueError(
             f"padding={padding} is not smaller than window={shape}: a window of padding alone has "
-            "no value"
+            f"no value, at {source.here()}"
         )
     if 0 in output_sizes(shape_of(x)[1:-1], shape, stride, widths, (1,) * rank):
         raise shape_error(name, f"a window of {shape} does not fit into {shape_of(x)[1:-1]}", x)

@@ -177,10 +177,23 @@ truncate_p = constant(
 
 
 @implements(np.astype)
-def astype(x: Array, dtype: Any, *args: Any, copy: bool = True, **kwargs: Any) -> Array:
-    """The values in another dtype. To an integer or boolean type no derivative passes."""
+def astype(
+    x: Array,
+    dtype: Any,
+    order: str = "K",
+    casting: Any = "unsafe",
+    subok: bool = True,
+    copy: bool = True,
+) -> Array:
+    """The values in another dtype. To an integer or boolean type no derivative passes.
+
+    Raises `TypeError` when `casting` does not allow it. Traced values have no memory order and are
+    never written to, so `order`, `subok` and `copy` change nothing.
+    """
     wanted = np.dtype(dtype)
     known = shape_dtype(x)
+    if not np.can_cast(known.dtype, wanted, casting):
+        raise TypeError(f"cannot cast from {known.dtype} to {wanted} by the rule {casting!r}")
     if wanted == known.dtype and not known.weak:
         return x
     return (convert_p if wanted.kind in "fc" else truncate_p)(x, dtype=wanted)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import source
 from ..core import Array, ndim_of
 
 Sizes = tuple[int, ...]
@@ -26,7 +27,7 @@ def channels_first(layout: str) -> bool:
     if layout not in _LAST and layout not in _FIRST:
         raise ValueError(
             f"layout={layout!r} is not known: 'NHWC' is channels-last, 'NCHW' channels-first, for "
-            "any number of spatial axes"
+            f"any number of spatial axes, at {source.here()}"
         )
     return layout in _FIRST
 
@@ -51,9 +52,11 @@ def sizes(value: int | Sequence[int], rank: int, name: str) -> Sizes:
     is_one = not isinstance(value, (tuple, list, np.ndarray))
     each: list[Any] = [value] * rank if is_one else list(value)  # type: ignore[arg-type]
     if len(each) != rank:
-        raise ValueError(f"{name}={value} has {len(each)} entries for {rank} spatial axes")
+        raise ValueError(
+            f"{name}={value} has {len(each)} entries for {rank} axes, at {source.here()}"
+        )
     if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in each):
-        raise ValueError(f"{name}={value} is not made of positive integers")
+        raise ValueError(f"{name}={value} is not made of positive integers, at {source.here()}")
     return tuple(int(n) for n in each)
 
 
@@ -76,12 +79,16 @@ def pairs(
                 for n, k, s, d in zip(spatial, window, strides, dilation, strict=True)
             ]
             return tuple((t // 2, t - t // 2) for t in totals)
-        raise ValueError(f"padding={padding!r} is neither 'SAME' nor 'VALID', an int, nor pairs")
+        raise ValueError(
+            f"padding={padding!r} is not 'SAME', 'VALID', an int or pairs, at {source.here()}"
+        )
     if isinstance(padding, (int, np.integer)):
         return ((int(padding), int(padding)),) * rank
     entries: list[Any] = list(padding)
     if len(entries) != rank:
-        raise ValueError(f"padding={padding} has {len(entries)} entries for {rank} spatial axes")
+        raise ValueError(
+            f"padding={padding} has {len(entries)} entries for {rank} axes, at {source.here()}"
+        )
     found = []
     for entry in entries:
         low, high = entry if isinstance(entry, (tuple, list, np.ndarray)) else (entry, entry)

@@ -277,10 +277,11 @@ class _Selection:
     ) -> None:
         if argnums is None:
             argnums = 0 if argnames is None else ()
-        one_number = isinstance(argnums, (int, np.integer))
-        one_name = isinstance(argnames, str)
-        self.numbers = (int(argnums),) if one_number else tuple(argnums)  # type: ignore[arg-type]
-        self.names = (argnames,) if one_name else tuple(argnames or ())
+        one_number, one_name = isinstance(argnums, (int, np.integer)), isinstance(argnames, str)
+        self.numbers: tuple[int, ...]
+        self.numbers = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
+        self.names: tuple[str, ...]
+        self.names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
         self.single = (one_number and not self.names) or (one_name and not self.numbers)
 
     def of(self, fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
