@@ -40,8 +40,8 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     known = numpy_functions.get(function)
     if known is None:
         raise no_rule(_dotted(function), numpy_functions)
-    place = _out_places.get(known, len(args))
-    if (args[place] if place < len(args) else kwargs.get("out")) is not None:
+    place = _out_places.get(known)
+    if place is not None and (args[place] if len(args) > place else kwargs.get("out")) is not None:
         raise refused_out(function.__name__)
     try:
         return known(*args, **kwargs)

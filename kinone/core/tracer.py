@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
-import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from .primitive import Primitive
 
 
-class _Depth(threading.local):
-    level = 0
-
-
-_depth = _Depth()
+# An inner run starts later than the outer one, in whatever thread: the later, the higher.
+_levels = itertools.count(1)
 
 
 class Trace:
@@ -57,12 +54,10 @@ class running:
         self.trace = trace
 
     def __enter__(self) -> None:
-        _depth.level += 1
-        self.trace.level = _depth.level
+        self.trace.level = next(_levels)
         self.trace.alive = True
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        _depth.level -= 1
         self.trace.level = math.inf
         self.trace.alive = False
         # NumPy wraps what a tracer says when it is put into an array, `a[0] = tracer`.
@@ -295,6 +290,15 @@ class Tracer:
                 "  Write it with the functions that `python -m kinone rules` lists."
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __copy__(self) -> Tracer:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Tracer:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise self._cut("pickling x")
 
     def __repr__(self) -> str:
         return f"<{self.aval} traced by {self.trace.name}>"

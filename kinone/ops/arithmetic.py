@@ -82,9 +82,9 @@ def _power_base(g: Array, a: Array, b: Array) -> Array:
     if isinstance(b, (int, float)):
         if b == 2:
             return 2 * g * a
-        return g * (b * a ** (b - 1)) if b else g * 0
+        return g * (b * np.power(a, b - 1)) if b else g * 0
     safe = np.where(b == 0, 1, b)
-    return g * np.where(b == 0, 0, b * a ** (safe - 1))
+    return g * np.where(b == 0, 0, b * np.power(a, safe - 1))
 
 
 def _power_exponent(g: Array, y: Array, a: Array) -> Array:
@@ -177,6 +177,8 @@ def clip(
 @implements(np.round, np.around)
 def round(a: Array, decimals: int = 0, out: None = None) -> Array:
     """Rounds half to even; piecewise constant."""
+    if shape_dtype(a).dtype.kind in "iu" and decimals >= 0:
+        return a
     if decimals == 0:
         return rint(a)
     scale = 10.0**decimals

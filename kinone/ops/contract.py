@@ -104,6 +104,8 @@ def dot(a: Array, b: Array, out: None = None) -> Array:
     """`np.dot`: a matrix product for one and two axes, a product where one has none."""
     columns = ndim_of(b)
     if columns == 0 or ndim_of(a) == 0:
+        # Unlike `*`, np.dot makes arrays of Python numbers: float64 ones.
+        a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
         return np.multiply(a, b)
     if columns <= 2:
         return matmul(a, b)

@@ -69,6 +69,18 @@ def _transpose_samples() -> list[Sample]:
             {"input_shape": x.shape[1:-1], **params},
         )
         for x, w, params in _cases()
+    ] + [
+        # Dilation beyond the stride: there is room in the result for one more window than `g` has.
+        Sample(
+            (values(1, 3, 2), values(3, 1, 2, seed=1)),
+            {
+                "input_shape": (4,),
+                "strides": (1,),
+                "padding": ((2, 2),),
+                "dilation": (2,),
+                "groups": 1,
+            },
+        )
     ]
 
 
@@ -110,7 +122,7 @@ conv_transpose_p: Primitive = bilinear(
     shape=lambda g, w, *, input_shape, groups, **p: ShapeDtype(
         (g.shape[0], *input_shape, w.shape[-2] * groups), result_type(g, w)
     ),
-    left=lambda t, g, w, *, input_shape, **p: conv_p(t, w, **p),
+    left=lambda t, g, w, *, input_shape, **p: _cut_to(g.shape, conv_p(t, w, **p)),
     right=lambda t, g, w, *, input_shape, **p: conv_kernel_p(t, g, kernel_shape=w.shape[:-2], **p),
     samples=_transpose_samples,
 )
@@ -123,9 +135,15 @@ conv_kernel_p: Primitive = bilinear(
     left=lambda t, x, g, *, kernel_shape, **p: conv_transpose_p(
         g, t, input_shape=x.shape[1:-1], **p
     ),
-    right=lambda t, x, g, *, kernel_shape, **p: conv_p(x, t, **p),
+    right=lambda t, x, g, *, kernel_shape, **p: _cut_to(g.shape, conv_p(x, t, **p)),
     samples=_kernel_samples,
 )
+
+
+def _cut_to(shape: Sizes, y: Array) -> Array:
+    """Without the last positions, where a dilated kernel and `output_padding` leave room for one
+    more window than the transposed convolution had."""
+    return y if shape_of(y) == shape else y[tuple(slice(n) for n in shape)]
 
 
 # ---- the public functions ------------------------------------------------------------------------

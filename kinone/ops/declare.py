@@ -34,34 +34,28 @@ Samples = Callable[[], Sequence[Any]]
 _PLACES = {"y": 0, "x": 1, "a": 1, "b": 2, "c": 3}
 
 
-class Partial:
-    """A local derivative as a map of `g`, knowing which values it needs.
+def _partial(rule: Rule | None) -> tuple[Rule, Callable[[tuple[Array, ...]], Sequence[Array]]]:
+    """A local derivative as a map of `g`, and what picks the values that it needs.
 
     `lambda g, y: g * (1 - y * y)` is tanh's: the names of its parameters say what to keep for the
     backward pass: `y` is the result; `x`, or `a`, `b`, `c` in order, are the operands. Nothing
     else is kept. An elementwise map's Jacobian is diagonal, hence its own transpose: the one rule
-    serves tangents and cotangents.
+    serves tangents and cotangents. `None` stands for an operand without a derivative.
     """
-
-    __slots__ = ("pick", "rule")
-
-    def __init__(self, rule: Rule) -> None:
-        names = list(inspect.signature(rule).parameters)[1:]
-        unknown = [name for name in names if name not in _PLACES]
-        if unknown:
-            raise ValueError(
-                f"a partial derivative takes g, and of y (the result), x (the operand) or a, b, c "
-                f"(the operands in order) those that it needs; {', '.join(unknown)} is none of them"
-            )
-        places = [_PLACES[name] for name in names]
-        self.rule = rule
-        # `(y, *xs) -> tuple of what the rule needs`. A getter of one place gives no tuple; one of
-        # a slice does.
-        self.pick = (
-            itemgetter(*places)
-            if len(places) > 1
-            else itemgetter(slice(places[0], places[0] + 1) if places else slice(0))
+    if rule is None:
+        return _nothing, itemgetter(slice(0))
+    names = list(inspect.signature(rule).parameters)[1:]
+    unknown = [name for name in names if name not in _PLACES]
+    if unknown:
+        raise ValueError(
+            f"a partial derivative takes g, and of y (the result), x (the operand) or a, b, c "
+            f"(the operands in order) those that it needs; {', '.join(unknown)} is none of them"
         )
+    places = [_PLACES[name] for name in names]
+    # Picks from (y, *xs), always a tuple: a getter of one place gives none, one of a slice does.
+    if len(places) > 1:
+        return rule, itemgetter(*places)
+    return rule, itemgetter(slice(places[0], places[0] + 1) if places else slice(0))
 
 
 def elementwise(
@@ -83,7 +77,7 @@ def elementwise(
     run = impl or ufunc
     promotes = dtype if isinstance(dtype, np.ufunc) else ufunc
     fixed = None if isinstance(dtype, np.ufunc) or dtype is None else np.dtype(dtype)
-    rules = [None if rule is None else Partial(rule) for rule in partials]
+    rules = [_partial(rule) for rule in partials]
     arity = getattr(ufunc, "nin", len(rules))
     if arity != len(rules):
         raise ValueError(f"{name} has {arity} operands and {len(rules)} partial derivatives")
@@ -101,25 +95,23 @@ def elementwise(
             y = np.asarray(y)
         shape, dtype = y.shape, y.dtype
         steps: list[Any] = []
-        for i, x in enumerate(xs):
-            if not wanted[i]:
+        for i, flag in enumerate(wanted):
+            if not flag:
                 continue
-            rule = rules[i]
-            if rule is None:
-                steps.append((_nothing, (), None))
-                continue
+            rule, pick = rules[i]
+            x = xs[i]
             if type(x) is not np.ndarray and not hasattr(x, "shape"):
                 x = np.asarray(x)
-            fits = x.shape == shape and x.dtype == dtype
-            steps.append((rule.rule, rule.pick(values), None if fits else (x.shape, x.dtype)))
+            fits = x.shape == shape and (x.dtype is dtype or x.dtype == dtype)
+            steps.append((rule, pick(values), None if fits else (x.shape, x.dtype)))
         return _pullback(steps)
 
     def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
         values = (y, *xs)
         total = None
-        for rule, tangent in zip(rules, tangents, strict=True):
-            if tangent is not None and rule is not None:
-                term = rule.rule(tangent, *rule.pick(values))
+        for (rule, pick), tangent in zip(rules, tangents, strict=True):
+            term = None if tangent is None else rule(tangent, *pick(values))
+            if term is not None:
                 total = term if total is None else total + term
         if total is None:
             return None
@@ -128,7 +120,7 @@ def elementwise(
             total = np.broadcast_to(total, known.shape)
         return cast(total, known.dtype)
 
-    differentiable = any(rule is not None for rule in rules)
+    differentiable = any(rule is not None for rule in partials)
     made = Primitive(
         name,
         run,
@@ -149,7 +141,7 @@ def _pullback(steps: list[tuple[Rule, Sequence[Array], Any]]) -> Rule:
     """
     if len(steps) == 1:
         ((rule, kept, target),) = steps
-        if target is None:
+        if target is None or rule is _nothing:
             return lambda g: (rule(g, *kept),)
         return lambda g: (fit(rule(g, *kept), *target),)
 
@@ -157,13 +149,15 @@ def _pullback(steps: list[tuple[Rule, Sequence[Array], Any]]) -> Rule:
         cotangents = []
         for rule, kept, target in steps:
             cotangent = rule(g, *kept)
-            cotangents.append(cotangent if target is None else fit(cotangent, *target))
+            if target is not None and cotangent is not None:
+                cotangent = fit(cotangent, *target)
+            cotangents.append(cotangent)
         return cotangents
 
     return pullback
 
 
-def _nothing(g: Array) -> None:
+def _nothing(g: Array, *kept: Array) -> None:
     """The rule of an operand without a derivative."""
 
 

@@ -7,6 +7,7 @@ IndexError in every transformation.
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -152,10 +153,17 @@ def getitem(x: Array, index: Any) -> Array:
     return getitem_p(x, *arrays, template=template)
 
 
+def _once(template: Template, arrays: tuple[Array, ...]) -> bool:
+    """Whether the index shows no place twice, whatever its numbers are."""
+    return template.basic or (
+        len(template.parts) == len(arrays) == 1 and shape_dtype(arrays[0]).dtype.kind == "b"
+    )
+
+
 def _scatter(g: Array, *arrays: Array, template: Template, shape: tuple[int, ...]) -> Array:
     result = np.zeros(shape, np.asarray(g).dtype)
-    if template.basic or any(np.asarray(a).dtype.kind == "b" for a in arrays):
-        result[template.fill(arrays)] = g  # each place once
+    if _once(template, arrays):
+        result[template.fill(arrays)] = g
     else:
         np.add.at(result, template.fill(arrays), g)
     return result
@@ -187,7 +195,15 @@ def _set_vjp(y: Array, x: Array, v: Array, *arrays: Array, template: Template) -
 
     def pullback(g: Array) -> tuple[Array, ...]:
         rest = cast(set_p(g, 0.0, *arrays, template=template), x_aval.dtype)
-        taken = unbroadcast(getitem_p(g, *arrays, template=template), v_aval.shape)
+        taken = getitem_p(g, *arrays, template=template)
+        if not _once(template, arrays):
+            # Of a place that is set twice the last value counts: number the values, set the
+            # numbers, and see which of them are still there.
+            numbers = np.arange(math.prod(shape_of(taken))).reshape(shape_of(taken))
+            there = set_p(np.zeros(x_aval.shape, np.int64), numbers, *arrays, template=template)
+            last = getitem_p(there, *arrays, template=template) == numbers
+            taken = np.where(last, taken, 0)
+        taken = unbroadcast(taken, v_aval.shape)
         return (rest, cast(taken, v_aval.dtype), *(None for _ in arrays))
 
     return pullback
@@ -226,6 +242,7 @@ def add_at(x: Array, index: Any, value: Array) -> Array:
     """What `x` would be after `np.add.at(x, index, value)`: repeated places add up."""
     template, arrays = split_index(index)
     known = shape_dtype(x)
+    value = value.astype(known.dtype) if hasattr(value, "dtype") else np.asarray(value, known.dtype)
     spread = np.broadcast_to(value, shape_of(getitem_p(zeros(known), *arrays, template=template)))
     return x + scatter_p(spread, *arrays, template=template, shape=known.shape)
 
@@ -238,9 +255,17 @@ def take(
     if mode != "raise":
         raise ValueError(f"take of a traced value knows mode='raise', not {mode!r}")
     if axis is None:
-        return getitem(np.reshape(a, -1), indices)
+        return getitem(np.reshape(a, -1), _positions(indices))
     axis = normalize_axis(axis, ndim_of(a))
-    return getitem(a, (slice(None),) * axis + (indices,))
+    return getitem(a, (slice(None),) * axis + (_positions(indices),))
+
+
+def _positions(indices: Array) -> Array:
+    """Indices as integers: to `take` True is 1, to `x[…]` a mask."""
+    if isinstance(indices, Tracer):
+        return indices
+    indices = np.asarray(indices)
+    return indices.astype(np.intp) if indices.dtype.kind == "b" else indices
 
 
 @implements(np.take_along_axis)
@@ -253,7 +278,7 @@ def take_along_axis(arr: Array, indices: Array, axis: int | None = -1) -> Array:
     if ndim_of(indices) != ndim:
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
     grid: list[Any] = []
-    for i, n in enumerate(shape_of(indices)):
+    for i, n in enumerate(shape_of(arr)):
         if i == axis:
             grid.append(indices)
         else:

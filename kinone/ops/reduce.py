@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -84,7 +85,7 @@ mean_p = linear(
         reduced_shape(x, axis, keepdims), x.dtype if x.dtype.kind in "fc" else np.float64
     ),
     transpose=lambda g, x, *, axis, keepdims: spread(
-        restore(g / math.prod([x.shape[i] for i in axis]), x, axis), x.shape
+        restore(g * (1 / math.prod([x.shape[i] for i in axis])), x, axis), x.shape
     ),
     samples=reduction_samples,
 )
@@ -105,7 +106,12 @@ def sum(
     if dtype is not None:
         a = astype(a, dtype)
     total = sum_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
-    return total if initial is None else total + initial
+    return total if initial is None else total + _initial(initial, total)
+
+
+def _initial(initial: Any, total: Array) -> Array:
+    """NumPy brings `initial` to the dtype of the result."""
+    return astype(initial, shape_dtype(total).dtype)
 
 
 @implements(np.mean)
@@ -142,8 +148,8 @@ def var(
     centred = a - mean(a, axes, keepdims=True, where=where)
     if where is not None:
         squares = sum(centred * centred, axes, keepdims=keepdims, where=where)
-        return squares / (_count(a, axes, keepdims, where) - ddof)
-    count = math.prod([shape_of(a)[i] for i in axes]) - ddof
+        return squares / np.maximum(_count(a, axes, keepdims, where) - ddof, 0)
+    count = builtins.max(math.prod([shape_of(a)[i] for i in axes]) - ddof, 0)
     return sum(centred * centred, axes, keepdims=keepdims) / count
 
 

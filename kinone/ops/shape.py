@@ -38,7 +38,7 @@ def reshape(a: Array, shape: int | Sequence[int], order: str = "C", copy: Any = 
 
     Raises `ValueError` when the sizes differ, or for an order other than "C".
     """
-    if order not in ("C", "A"):
+    if order != "C":
         raise ValueError(f"reshape of a traced value takes order='C', not {order!r}")
     if not isinstance(shape, (tuple, list)):
         shape = (shape,)  # type: ignore[assignment]
@@ -275,7 +275,7 @@ def concatenate(
     casting: str = "same_kind",
 ) -> Array:
     """The arrays one after the other along an axis; flattened first where `axis` is None."""
-    arrays = [a if dtype is None else astype(a, dtype) for a in arrays]
+    arrays = [a if dtype is None else astype(a, dtype, casting=casting) for a in arrays]
     if not arrays:
         raise ValueError("need at least one array to concatenate")
     if axis is None:

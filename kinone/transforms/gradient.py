@@ -144,7 +144,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         return tuple(forward.gradients(seeds, once=False))
 
     if has_aux:
-        return value, pullback, tree.map(forward.lower, aux)
+        return value, pullback, tree.map(lambda leaf: _copied(forward.lower(leaf)), aux)
     return value, pullback
 
 
@@ -152,6 +152,11 @@ def _copied(value: Array) -> Array:
     # The pullback may keep the very array (exp's derivative is its value): the caller gets one
     # that may be written to.
     return value.copy() if type(value) is np.ndarray else value
+
+
+def _writeable(value: Array) -> Array:
+    # A view that was taken of an array while that was read-only would stay so for good.
+    return value.copy() if type(value) is np.ndarray and not value.flags.writeable else value
 
 
 def _check_cotangent(path: str, primal: Array, cotangent: Array) -> Array:
@@ -220,12 +225,12 @@ def value_and_grad(
         _check_scalar(fun, loss, value)
         seeds = []
         if forward.is_traced(loss):
-            one = np.ones((), shape_dtype(value).dtype)[()]
+            one = shape_dtype(value).dtype.type(1)
             seeds.append((loss.node, loss.slot, one))
         # The result's tracers hold the newest nodes; the backward run frees them one by one.
         forward.result = None
         del loss
-        lowered = tree.map(forward.lower, aux) if has_aux else None
+        lowered = tree.map(lambda leaf: _writeable(forward.lower(leaf)), aux)
         del aux
         gradient = select.shape(forward.gradients(seeds, once=True))
         if isinstance(value, float):
@@ -279,7 +284,7 @@ class _Selection:
             argnums = 0 if argnames is None else ()
         one_number, one_name = isinstance(argnums, (int, np.integer)), isinstance(argnames, str)
         self.numbers: tuple[int, ...]
-        self.numbers = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
+        self.numbers = (int(argnums),) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
         self.names: tuple[str, ...]
         self.names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
         self.single = (one_number and not self.names) or (one_name and not self.numbers)

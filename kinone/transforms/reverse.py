@@ -135,7 +135,7 @@ class ReverseTrace(Trace):
             wanted.append(False)
         # With no tracers below, the operation itself; this saves the dispatch a second look.
         y = (primitive.impl if self.outermost else primitive)(*values, **params)
-        if primitive.weak and isinstance(y, np.generic):
+        if type(y) is not np.ndarray and primitive.weak and isinstance(y, np.generic):
             y = weaken(y, values)
         vjp = primitive.vjp
         if vjp is None:
@@ -192,22 +192,23 @@ def backward(
                     continue
                 number = node.number
                 if node.pullback is None:
-                    before = arrived.get(number)
-                    arrived[number] = cotangent if before is None else before + cotangent
-                    continue
-                entry = pending.get(number)
-                if entry is None:
-                    heappush(heap, -number)
-                if node.results == 1:
-                    total = cotangent if entry is None else entry[1] + cotangent
-                    pending[number] = (node, total)
+                    if number in arrived:
+                        cotangent = arrived[number] + cotangent
+                    arrived[number] = cotangent
+                elif node.results == 1:
+                    if number in pending:
+                        cotangent = pending[number][1] + cotangent
+                    else:
+                        heappush(heap, -number)
+                    pending[number] = (node, cotangent)
                 else:
-                    slots = [None] * node.results if entry is None else entry[1]
-                    before = slots[slot]
-                    slots[slot] = cotangent if before is None else before + cotangent
-                    pending[number] = (node, slots)
-            # Nothing here may outlive its use: these are the largest arrays of all.
-            cotangents = cotangent = before = entry = total = slots = None  # type: ignore[assignment]
+                    if number not in pending:
+                        heappush(heap, -number)
+                        pending[number] = (node, [None] * node.results)
+                    slots = pending[number][1]
+                    slots[slot] = cotangent if slots[slot] is None else slots[slot] + cotangent
+            # The largest arrays of all: nothing here may outlive its use.
+            cotangents = cotangent = slots = None  # type: ignore[assignment]
             if not heap:
                 return [arrived.get(node.number) for node in inputs]
             node, cotangent = pending.pop(-heappop(heap))

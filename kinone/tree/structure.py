@@ -207,12 +207,16 @@ def _flatten_into(tree: Tree, leaves: list[Any], is_leaf: IsLeaf | None) -> Tree
     if is_leaf is not None and is_leaf(tree):
         leaves.append(tree)
         return LEAF
-    node_type = find_node_type(tree)
-    if node_type is None:
-        leaves.append(tree)
-        return LEAF
+    kind = type(tree)
+    if kind is list or kind is tuple:  # half of all nodes; saves two calls
+        children, static, order = tree, None, None
+    else:
+        node_type = find_node_type(tree)
+        if node_type is None:
+            leaves.append(tree)
+            return LEAF
+        children, static, order = node_type.flatten(tree)
     before = len(leaves)
-    children, static, order = node_type.flatten(tree)
     definitions = []
     for child in children:
         if type(child) is np.ndarray and is_leaf is None:  # most are; saves a call
@@ -220,7 +224,7 @@ def _flatten_into(tree: Tree, leaves: list[Any], is_leaf: IsLeaf | None) -> Tree
             definitions.append(LEAF)
         else:
             definitions.append(_flatten_into(child, leaves, is_leaf))
-    return TreeDef(type(tree), static, order, tuple(definitions), len(leaves) - before)
+    return TreeDef(kind, static, order, tuple(definitions), len(leaves) - before)
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Tree:
@@ -232,13 +236,17 @@ def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Tree:
 
 
 def _unflatten_from(treedef: TreeDef, leaves: Any) -> Tree:
-    if treedef.kind is None:
+    kind = treedef.kind
+    if kind is None:
         return next(leaves)
-    children = [
-        next(leaves) if child.kind is None else _unflatten_from(child, leaves)
-        for child in treedef.children
-    ]
-    return node_types[treedef.kind].unflatten(treedef.static, treedef.order, children)
+    children = []
+    for child in treedef.children:
+        children.append(next(leaves) if child.kind is None else _unflatten_from(child, leaves))
+    if kind is list:
+        return children
+    if kind is tuple:
+        return tuple(children)
+    return node_types[kind].unflatten(treedef.static, treedef.order, children)
 
 
 def leaves(tree: Tree, is_leaf: IsLeaf | None = None) -> list[Any]:
