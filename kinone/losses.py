@@ -1,7 +1,8 @@
-"""Losses: how far predictions are from the truth. Pure functions under optax's names.
+"""Losses: how far predictions are from the truth.
 
-Each says in its first line what it returns: one number *per example*, *per element*, or *the mean*,
-a scalar that `grad` takes. Reduce the others yourself, so that the code shows what is averaged:
+Pure functions, under optax's names where it has one. Each says in its first line what it returns:
+one number *per example*, *per element*, or *the mean*, a scalar that `grad` takes. Reduce the
+others yourself, so that the code shows what is averaged:
 
     loss = np.mean(softmax_cross_entropy_with_integer_labels(logits, labels))
 
@@ -43,7 +44,7 @@ def softmax_cross_entropy_with_integer_labels(
     for one that is too large when it runs).
     """
     name = "softmax_cross_entropy_with_integer_labels"
-    known = _floating(name, "logits", logits)
+    known = _require_floating(name, "logits", logits)
     axis = normalize_axis(axis, len(known.shape))
     labels = labels if isinstance(labels, Tracer) else np.asarray(labels)
     if labels.dtype.kind not in "iu":
@@ -189,23 +190,28 @@ def mae(predictions: Array, targets: Array) -> Array:
 # ---- checks --------------------------------------------------------------------------------------
 
 
-def _floating(name: str, what: str, x: Array) -> Any:
+def _require_floating(name: str, x_name: str, x: Array) -> Any:
     """The shape and dtype of `x`, which must be floating."""
+    if isinstance(x, tuple) and len(x) == 2 and isinstance(x[1], dict):
+        raise TypeError(
+            f"{name}: {x_name} are a pair of an output and a dict, at {source.here()}\n"
+            "  apply returns (y, state): write y, state = model.apply(…) and pass y."
+        )
     known = shape_dtype(x)
     if known.dtype.kind != "f":
         raise TypeError(
-            f"{name}: {what} are {known} and must be floating-point, at {source.here()}\n"
+            f"{name}: {x_name} are {known} and must be floating-point, at {source.here()}\n"
             f"  The order is (predictions, truth); write x.astype(np.float32) if it is right."
         )
     return known
 
 
-def _matching(name: str, what: str, x: Array, whats: str, y: Array) -> Array:
+def _matching(name: str, x_name: str, x: Array, y_name: str, y: Array) -> Array:
     """`y` in the dtype of `x`, whose shape it must have."""
-    known, other = _floating(name, what, x), shape_dtype(y)
+    known, other = _require_floating(name, x_name, x), shape_dtype(y)
     if known.shape != other.shape:
         raise ShapeError(
-            f"{name}: {what} are {known} and {whats} {other}; the shapes must be equal, "
+            f"{name}: {x_name} are {known} and {y_name} {other}; the shapes must be equal, "
             f"at {source.here()}"
         )
     return y if other.dtype == known.dtype else astype(y, known.dtype)
@@ -213,7 +219,7 @@ def _matching(name: str, what: str, x: Array, whats: str, y: Array) -> Array:
 
 def _difference(name: str, predictions: Array, targets: Array | None) -> Array:
     if targets is None:
-        _floating(name, "predictions", predictions)
+        _require_floating(name, "predictions", predictions)
         return predictions
     return predictions - _matching(name, "predictions", predictions, "targets", targets)
 

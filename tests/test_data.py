@@ -152,9 +152,9 @@ def test_a_batch_is_a_copy_and_keeps_the_type_of_the_tree():
     ("arrays", "size", "options", "error", "message"),
     [
         ((np.ones(3), np.ones(4)), 2, {}, ValueError, "'0' has 3, '1' has 4"),
-        ((np.ones(3), [1, 2, 3]), 2, {}, TypeError, "the leaf '1/0' is a int without rows"),
-        (np.float32(1), 2, {}, TypeError, "the data is a float32 without rows"),
-        (np.ones(()), 2, {}, TypeError, "the data is a ndarray without rows"),
+        ((np.ones(3), [1, 2, 3]), 2, {}, TypeError, "the leaf '1/0' has type int and no rows"),
+        (np.float32(1), 2, {}, TypeError, "the data has type float32 and no rows"),
+        (np.ones(()), 2, {}, TypeError, "the data has type ndarray and no rows"),
         ({}, 2, {}, ValueError, "no arrays"),
         (np.ones(3), 0, {}, ValueError, "batch_size is 0; pass at least 1"),
         (np.ones(3), 1, {"start": -1}, ValueError, "start is -1"),

@@ -229,6 +229,23 @@ def test_shapes_never_broadcast(loss: Callable[..., Any]) -> None:
             kn.grad(lambda x, y=second: np.sum(loss(x, y)))(first)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.mse,
+        losses.mae,
+        losses.squared_error,
+        losses.softmax_cross_entropy,
+        losses.softmax_cross_entropy_with_integer_labels,
+        losses.sigmoid_binary_cross_entropy,
+    ],
+)
+def test_the_pair_that_apply_returns(loss: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match=r"write y, state = model\.apply\(…\)") as caught:
+        loss((np.ones((2, 3)), {"bn": {}}), np.zeros(2, int))
+    assert "test_losses.py:" in str(caught.value)
+
+
 def test_refusals() -> None:
     integer = losses.softmax_cross_entropy_with_integer_labels
     for labels in ([0, 1, 2, 3, 4], [0, 1, 2, 3, -1]):

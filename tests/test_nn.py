@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import kinone as kn
 from kinone import errors, nn, ops, random, tree
-from kinone.nn import initialisers
+from kinone.nn import initializers
 
 
 def normal(*shape, seed=0):
@@ -207,7 +207,7 @@ def test_batch_norm_state_has_no_part_in_the_gradient():
     st.sampled_from([(300, 200), (3, 3, 40, 80), (5, 100, 60)]),
 )
 def test_variance(mode, distribution, shape):
-    x = initialisers.variance_scaling(1.7, mode, distribution)(key(1), shape)
+    x = initializers.variance_scaling(1.7, mode, distribution)(key(1), shape)
     assert x.dtype == np.float32
     assert x.shape == shape
     window = int(np.prod(shape[:-2]))
@@ -221,28 +221,28 @@ def test_variance(mode, distribution, shape):
     assert np.abs(x).max() <= limit * np.sqrt(1.7 / fan) * (1 + 1e-6)
 
 
-def test_named_initialisers():
+def test_named_initializers():
     scales = {
-        initialisers.he_normal: 2 / 900,
-        initialisers.he_uniform: 2 / 900,
-        initialisers.glorot_normal: 2 / 1800,
-        initialisers.glorot_uniform: 2 / 1800,
-        initialisers.lecun_normal: 1 / 900,
-        initialisers.lecun_uniform: 1 / 900,
+        initializers.he_normal: 2 / 900,
+        initializers.he_uniform: 2 / 900,
+        initializers.glorot_normal: 2 / 1800,
+        initializers.glorot_uniform: 2 / 1800,
+        initializers.lecun_normal: 1 / 900,
+        initializers.lecun_uniform: 1 / 900,
     }
     for make, variance in scales.items():
         x = make()(key(2), (3, 3, 100, 100), np.float64)
         assert abs(x.var() / variance - 1) < 0.03, make.__name__
-    assert initialisers.normal(0.5)(key(), (1000,)).std() == pytest.approx(0.5, rel=0.1)
-    assert (initialisers.constant(3.0)(key(), (2, 2)) == 3).all()
+    assert initializers.normal(0.5)(key(), (1000,)).std() == pytest.approx(0.5, rel=0.1)
+    assert (initializers.constant(3.0)(key(), (2, 2)) == 3).all()
     with pytest.raises(ValueError, match="axis of inputs"):
-        initialisers.he_normal()(key(), (3,))
+        initializers.he_normal()(key(), (3,))
 
 
 def test_fans_of_a_grouped_convolution():
     """Each output sees 3 · 3 · 64 / groups inputs; each input has 3 · 3 · 64 / groups outputs."""
     for groups in (1, 4, 64):
-        for init, factor in ((initialisers.he_normal(), 2), (initialisers.glorot_normal(), 1)):
+        for init, factor in ((initializers.he_normal(), 2), (initializers.glorot_normal(), 1)):
             layer = nn.Conv(64, (3, 3), groups=groups, kernel_init=init)
             params, _ = layer.init(key(3), double(1, 8, 8, 64))
             kernel = params["kernel"]
@@ -252,7 +252,7 @@ def test_fans_of_a_grouped_convolution():
 
 
 def test_fans_of_a_grouped_transposed_convolution():
-    layer = nn.ConvTranspose(32, (3, 3), groups=4, kernel_init=initialisers.he_normal())
+    layer = nn.ConvTranspose(32, (3, 3), groups=4, kernel_init=initializers.he_normal())
     kernel = layer.init(key(3), double(1, 8, 8, 128))[0]["kernel"]
     assert kernel.shape == (3, 3, 8, 128)
     assert kernel.var() * 9 * 32 / 2 == pytest.approx(1, abs=0.1)
@@ -334,7 +334,7 @@ def test_two_dropouts_differ():
 # ---- composition ---------------------------------------------------------------------------------
 
 
-def small_model():
+def small_model() -> nn.Layer:
     return nn.Sequential(
         nn.Conv(4, (3, 3)),
         nn.BatchNorm(),
@@ -437,6 +437,12 @@ def test_names_must_be_distinct_and_layers_layers():
         nn.Sequential(nn.Dense(2), dense0=nn.Dense(3))
     with pytest.raises(TypeError, match=r"nn\.Activation"):
         nn.Sequential(nn.Dense(2), ops.relu)
+    with pytest.raises(TypeError, match=r"Write nn\.Relu\(\)\."):
+        nn.Sequential(nn.Dense(2), nn.Relu)
+    with pytest.raises(TypeError, match=r"Write small_model\(\)\."):
+        nn.Residual(small_model)
+    with pytest.raises(TypeError, match=r"Write Sequential\(\*layers\)"):
+        nn.Sequential([nn.Dense(2), nn.Relu()])
 
 
 def test_a_layer_of_your_own():
@@ -454,6 +460,36 @@ def test_a_layer_of_your_own():
 
 
 # ---- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        (np.zeros((2, 3)), r"float64\[2,3\]"),  # a batch of two would unpack into its rows
+        ((np.zeros(3), np.zeros(3)), r"\(float64\[3\], float64\[3\]\)"),
+        ((np.zeros(3), {}, {}), r"\(float64\[3\], a value of type dict, a value of type dict\)"),
+        (None, "None"),
+    ],
+)
+def test_an_apply_function_that_returns_no_pair(result, shown):
+    layer = nn.Layer(lambda key, x: ({}, {}), lambda *args: result, "Mine()")
+    with raises(TypeError, r"Mine\(\): its apply function returned", shown, r"\(y, state\)"):
+        layer.apply({}, {}, np.zeros((2, 3)))
+    with raises(TypeError, r"its apply function returned", r"in layer mine0: Mine\(\)"):
+        nn.Sequential(layer).apply({}, {}, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("result", [{"w": np.zeros(3)}, ({}, None), ({}, {}, {}), {"a": 1, "b": 2}])
+def test_an_init_function_that_returns_no_pair(result):
+    layer = nn.Layer(lambda key, x: result, lambda params, state, x, *_: (x, state), "Mine()")
+    with raises(TypeError, r"Mine\(\): its init function returned", r"\(params, state\)"):
+        layer.init(key(), (2, 3))
+
+
+def test_apply_wants_a_key_or_none():
+    for layer in (nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5))):
+        with raises(TypeError, r"Dropout|Sequential", r"random key or None, got 0", r"random\.key"):
+            layer.apply({}, {}, np.zeros((2, 3)), train=True, key=0)
 
 
 def raises(kind, *parts):
@@ -524,6 +560,6 @@ def test_bad_options():
     with pytest.raises(ValueError, match="weighs the new batch"):
         nn.BatchNorm(momentum=1.5)
     with pytest.raises(ValueError, match="fan_in"):
-        initialisers.variance_scaling(1.0, "fan", "normal")
+        initializers.variance_scaling(1.0, "fan", "normal")
     with pytest.raises(ValueError, match="truncated_normal"):
-        initialisers.variance_scaling(1.0, "fan_in", "gaussian")
+        initializers.variance_scaling(1.0, "fan_in", "gaussian")

@@ -10,7 +10,7 @@ import pytest
 
 import kinone as kn
 from kinone import optim
-from kinone.errors import KinoneError, LeafError, ShapeError, TreeError
+from kinone.errors import LeafError, ShapeError, TreeError
 from kinone.optim import leaves as optim_leaves
 
 DTYPES = (np.float64, np.float32)
@@ -514,6 +514,39 @@ def test_decay_and_freeze_by_pattern() -> None:
 # ---- errors --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optim.adam("1e-3"), r"lr: learning_rate is '1e-3', and a number"),
+        (lambda: optim.adam(None), r"lr: learning_rate is None"),
+        (lambda: optim.adam(np.ones(3)), r"lr: learning_rate is array"),
+        (lambda: optim.sgd(optim.constant_schedule), r"lr: learning_rate\(step\) is <function"),
+        (lambda: optim.adam(0.1, b2="a"), r"adam: b2 is 'a'"),
+        (lambda: optim.sgd(0.1, momentum="0.9"), r"trace: decay is '0.9'"),
+        (lambda: optim.adamw(0.1, weight_decay=None), r"decay: weight_decay is None"),
+        (lambda: optim.clip(1j), r"clip: max_delta is 1j"),
+        (lambda: optim.clip_by_global_norm(None), r"clip: max_norm is None"),
+        (lambda: optim.scale([1]), r"scale: step_size is \[1\]"),
+        (lambda: optim.scale_by_schedule("x"), r"schedule: step_size_fn is 'x'"),
+    ],
+)
+def test_what_is_no_number_is_refused_at_once(make: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message) as caught:
+        make()
+    assert "test_optim.py:" in str(caught.value)
+
+
+def test_a_pattern_that_nothing_fits_is_refused_by_init() -> None:
+    params = {"dense": {"kernel": np.ones(2)}}
+    for optimizer in (
+        optim.adamw(0.1, mask="**/kernl"),
+        optim.freeze("**/kernl"),
+        optim.chain(optim.sgd(0.1), optim.freeze("**/kernl")),
+    ):
+        with pytest.raises(ValueError, match=r"kernl.*dense/kernel"):
+            optimizer.init(params)
+
+
 def test_errors_name_optimizer_leaf_and_line() -> None:
     params = {"w": np.ones(2), "b": np.ones(3)}
     optimizer = optim.adamw(1e-3)
@@ -529,7 +562,7 @@ def test_errors_name_optimizer_leaf_and_line() -> None:
         link.update({"w": np.ones(2), "b": np.ones(1)}, link.init(params))
     with pytest.raises(ValueError, match=r"update\(gradients, state, params\)"):
         optimizer.update(params, state)
-    with pytest.raises(KinoneError, match=r"sgd: .* it has \['adam', 'decay', 'lr'\]"):
+    with pytest.raises(TreeError, match=r"sgd: .* it has \['adam', 'decay', 'lr'\]"):
         optim.sgd(0.1).update(params, state, params)
     with pytest.raises(TreeError, match="apply_updates: the updates"):
         optim.apply_updates(params, {"w": np.ones(2)})

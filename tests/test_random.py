@@ -365,6 +365,9 @@ def test_categorical():
     assert random.categorical(key(11), table, axis=0).shape == (2,)
     with pytest.raises(ValueError, match="shape"):
         random.categorical(key(), table, shape=(3,))
+    for axis in (2, -3, 5):
+        with pytest.raises(np.exceptions.AxisError):
+            random.categorical(key(), table, axis=axis)
 
 
 def test_permutation():

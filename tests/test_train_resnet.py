@@ -34,6 +34,14 @@ def run(folder, *options, expect=0):
     return done
 
 
+@pytest.fixture
+def interrupts_heeded():
+    """A test run in the background ignores SIGINT, and what it starts inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def checkpoint(folder):
     return folder / "checkpoint.npz"
 
@@ -89,7 +97,7 @@ def test_the_checkpoint_has_all_that_changes(finished):
     folder, _ = finished
     with np.load(checkpoint(folder)) as arrays:
         saved = {name: arrays[name] for name in arrays.files if name != "kinone.json"}
-    for prefix in ("params/", "state/", "optimizer/"):
+    for prefix in ("params/", "state/", "optimizer_state/"):
         assert any(name.startswith(prefix) for name in saved)
     for name, leaf in saved.items():
         assert leaf.dtype == np.float32 or leaf.dtype.kind in "iu" or leaf.ndim == 0, name
@@ -98,6 +106,7 @@ def test_the_checkpoint_has_all_that_changes(finished):
     assert read_metadata(checkpoint(folder))["epoch"] == 3
 
 
+@pytest.mark.usefixtures("interrupts_heeded")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_and_resumed_run_ends_like_an_unbroken_one(finished, tmp_path, stop):
     folder, done = finished
@@ -138,7 +147,10 @@ def test_resuming_a_finished_run_prints_its_accuracy(finished, tmp_path):
 
 def test_resuming_where_nothing_is_starts_at_the_beginning(finished, tmp_path):
     _, done = finished
-    assert run(tmp_path / "new" / "folder", "--resume").stdout == done.stdout
+    resumed = run(tmp_path / "new" / "folder", "--resume")
+    assert resumed.stdout == done.stdout
+    assert re.search(r"^there is no .*checkpoint\.npz yet; training from the start$",
+                     resumed.stderr, re.M)  # fmt: skip
 
 
 def test_help_names_the_options():
@@ -183,6 +195,9 @@ def test_a_checkpoint_of_other_options(finished):
     before = checkpoint(folder).read_bytes()
     line = one_line_error(folder, "--resume", "--width", "3", "--seed", "5")
     assert "--width 2 --seed 0" in line
+    assert "learning rate" not in line
+    line = one_line_error(folder, "--resume", "--epochs", "4")
+    assert "--epochs 3; the learning rate falls over all epochs" in line
     assert checkpoint(folder).read_bytes() == before
 
 
@@ -245,9 +260,50 @@ def test_shift_moves_whole_images(example):
     assert {0, 4} <= {x for _, x in offsets}
 
 
+def test_softened_labels_are_probabilities(example):
+    targets = example.soften(np.array([3, 0], np.uint8))
+    assert targets.dtype == np.float32
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(targets[0, [3, 4]], [0.91, 0.01], rtol=1e-6)
+    assert targets.argmax(axis=1).tolist() == [3, 0]
+
+
 def test_the_stem_suits_the_image_size(example):
     assert "small" in example.build_model(18, 4, 28).name
     assert "small" not in example.build_model(18, 4, 224).name
+
+
+def test_an_interrupted_evaluation_loses_no_line(example, tmp_path, monkeypatch, capsys):
+    """Either the epoch is saved and its line printed, or the epoch is repeated."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    options = [*TINY, "--epochs", "1", "--output", str(tmp_path)]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(example, "accuracy", interrupted)
+            assert example.main(options) == 130
+        assert not checkpoint(tmp_path).exists()
+        assert example.main([*options, "--resume"]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "epoch 1/1  loss" in capsys.readouterr().out
+
+
+def test_results_are_printed_at_once(finished, tmp_path):
+    """Into a pipe too: the first line is there long before the run ends."""
+    process = subprocess.Popen(
+        command(tmp_path, "--limit-train", "4000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline().startswith(b"ResNet-18")
+        assert not checkpoint(tmp_path).exists()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_one_step_keeps_every_dtype_and_structure(example):

@@ -118,7 +118,7 @@ def _rows(arrays: object) -> int:
         if not isinstance(leaf, np.ndarray) or leaf.ndim == 0:
             where = f"the leaf {path!r}" if path else "the data"
             raise TypeError(
-                f"{where} is a {type(leaf).__name__} without rows; pass an array, np.asarray(…)"
+                f"{where} has type {type(leaf).__name__} and no rows; pass an array, np.asarray(…)"
             )
     lengths = {path: len(leaf) for path, leaf in named}
     if len(set(lengths.values())) > 1:

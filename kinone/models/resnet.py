@@ -16,7 +16,7 @@ from typing import Literal
 
 from .. import nn, ops
 from ..core import Array
-from ..nn.initialisers import ones, variance_scaling, zeros
+from ..nn.initializers import ones, variance_scaling, zeros
 
 Stem = Literal["imagenet", "small"]
 
@@ -207,7 +207,7 @@ def _stem(kind: Stem, width: int, layout: str) -> nn.Layer:
 
 
 def _basic_block(
-    channels: int, width: int, *, stride: int, scale_init: nn.initialisers.Initialiser, layout: str
+    channels: int, width: int, *, stride: int, scale_init: nn.initializers.Initializer, layout: str
 ) -> nn.Layer:
     """3×3, 3×3."""
     children = {
@@ -228,7 +228,7 @@ def _basic_block(
 
 
 def _bottleneck_block(
-    channels: int, width: int, *, stride: int, scale_init: nn.initialisers.Initialiser, layout: str
+    channels: int, width: int, *, stride: int, scale_init: nn.initializers.Initializer, layout: str
 ) -> nn.Layer:
     """1×1 to few channels, 3×3 among those, 1×1 to four times as many."""
     children = {

@@ -24,17 +24,16 @@
     >>> logits.shape, kn.tree.size(params)
     ((2, 10), 5210)
 
-Initial values are made by `nn.initialisers`.
+Initial values are made by `nn.initializers`.
 """
 
-from . import initialisers
+from . import initializers
 from .activation import (
     Activation,
     HardSigmoid,
     HardSwish,
     Relu,
     Sigmoid,
-    Silu,
     Softmax,
     Swish,
     Tanh,
@@ -68,11 +67,10 @@ __all__ = [
     "Residual",
     "Sequential",
     "Sigmoid",
-    "Silu",
     "Softmax",
     "Swish",
     "Tanh",
     "compose",
-    "initialisers",
+    "initializers",
     "stateless",
 ]

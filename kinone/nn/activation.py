@@ -40,9 +40,6 @@ def Swish() -> Layer:
     return stateless(ops.swish, "Swish()")
 
 
-Silu = Swish
-
-
 def HardSigmoid() -> Layer:
     """min(max(x + 3, 0), 6) / 6: the sigmoid in three straight pieces, made for small devices."""
     return stateless(ops.hard_sigmoid, "HardSigmoid()")

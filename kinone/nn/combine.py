@@ -53,7 +53,7 @@ def compose(
         if not isinstance(child, Layer):
             raise TypeError(
                 f"{child_name!r} is a {type(child).__name__}, and a layer is wanted, "
-                f"at {source.here()}\n  Write nn.Activation(f) for a function f of one array."
+                f"at {source.here()}\n  {_hint(child)}"
             )
     name = name or f"compose({', '.join(children)})"
 
@@ -192,6 +192,17 @@ def _name(layers: Sequence[Any], named: Mapping[str, Layer]) -> dict[str, Layer]
     if twice := children.keys() & named.keys():
         raise ValueError(f"two layers have the name {min(twice)!r}; give the first one a name too")
     return {**children, **named}
+
+
+def _hint(child: Any) -> str:
+    """What to write in place of a child that is no layer."""
+    if isinstance(child, (list, tuple)):
+        return "Write Sequential(*layers) for a list of layers."
+    returns = getattr(child, "__annotations__", {}).get("return")
+    if returns is Layer or returns in ("Layer", "nn.Layer"):  # a constructor that was not called
+        package = "nn." if child.__module__.startswith(f"{__package__}.") else ""
+        return f"Write {package}{child.__name__}()."
+    return "Write nn.Activation(f) for a function f of one array."
 
 
 def _child(children: Mapping[str, Layer], name: str) -> Layer:

@@ -11,7 +11,7 @@ from .. import ops
 from ..core import Array, ShapeDtype, ndim_of, shape_error
 from ..ops.spatial import Padding, channels_first, sizes
 from ..random import Key
-from .initialisers import Initialiser, he_normal, zeros
+from .initializers import Initializer, he_normal, zeros
 from .layer import Layer, Params, State, describe, entry, parameter_dtype
 
 Sizes = int | Sequence[int]
@@ -27,8 +27,8 @@ def Conv(
     groups: int = 1,
     use_bias: bool = True,
     layout: str = "NHWC",
-    kernel_init: Initialiser | None = None,
-    bias_init: Initialiser = zeros,
+    kernel_init: Initializer | None = None,
+    bias_init: Initializer = zeros,
 ) -> Layer:
     """A small window looks at every place of an image, and at each says the same thing about it.
 
@@ -104,8 +104,8 @@ def ConvTranspose(
     groups: int = 1,
     use_bias: bool = True,
     layout: str = "NHWC",
-    kernel_init: Initialiser | None = None,
-    bias_init: Initialiser = zeros,
+    kernel_init: Initializer | None = None,
+    bias_init: Initializer = zeros,
 ) -> Layer:
     """A convolution run backwards: every input element paints a window; strides make images larger.
 
@@ -195,9 +195,9 @@ def _check(
 
 
 def _draw_groups(
-    start: Initialiser, key: Key, groups: int, shape: tuple[int, ...], dtype: Any
+    start: Initializer, key: Key, groups: int, shape: tuple[int, ...], dtype: Any
 ) -> list[Array]:
-    """One kernel for each group: to the initialiser a group is a convolution of its own."""
+    """One kernel for each group: to the initializer a group is a convolution of its own."""
     if groups == 1:
         return [start(key, shape, dtype)]
     return [start(each, shape, dtype) for each in key.split(groups)]

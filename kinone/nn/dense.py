@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ops
 from ..core import Array, ShapeDtype, shape_error, shape_of
 from ..random import Key
-from .initialisers import Initialiser, lecun_normal, zeros
+from .initializers import Initializer, lecun_normal, zeros
 from .layer import Layer, Params, State, describe, entry, parameter_dtype
 
 
@@ -13,8 +13,8 @@ def Dense(
     features: int,
     *,
     use_bias: bool = True,
-    kernel_init: Initialiser | None = None,
-    bias_init: Initialiser = zeros,
+    kernel_init: Initializer | None = None,
+    bias_init: Initializer = zeros,
 ) -> Layer:
     """Every output looks at every input: y = x @ kernel + bias.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import source
-from ..core import Array, ShapeDtype, shape_dtype
+from ..core import Array, ShapeDtype, Tracer, shape_dtype
 from ..errors import TreeError
 from ..random import Key
 
@@ -62,7 +62,15 @@ class Layer:
                 f"{self.name}: init wants a random key first, got {key!r:.40}, at {source.here()}\n"
                 "  Write layer.init(kinone.random.key(0), x_shape)."
             )
-        return self._init(key, _input(x_shape))
+        made: Any = self._init(key, _input(x_shape))
+        if not (_is_pair(made) and isinstance(made[0], Mapping) and isinstance(made[1], Mapping)):
+            raise TypeError(
+                f"{self.name}: its init function returned {_shown(made)}, and (params, state) is "
+                f"wanted, at {source.here()}\n"
+                "  Write return params, state: two dicts, {} where there is nothing."
+            )
+        params, state = made
+        return params, state
 
     def apply(
         self, params: Params, state: State, x: Array, train: bool = False, key: Key | None = None
@@ -73,7 +81,22 @@ class Layer:
 
         Raises `ShapeError` when the input does not fit, `TreeError` when the parameters do not.
         """
-        return self._apply(params, state, x, train, key)
+        if key is not None and not isinstance(key, Key):
+            raise TypeError(
+                f"{self.name}: apply wants a random key or None, got {key!r:.40}, "
+                f"at {source.here()}\n"
+                "  Write layer.apply(params, state, x, train=True, key=kinone.random.key(0))."
+            )
+        made: Any = self._apply(params, state, x, train, key)
+        # A layer without state of its own may hand on whatever it was given.
+        if not (_is_pair(made) and (made[1] is state or isinstance(made[1], Mapping))):
+            raise TypeError(
+                f"{self.name}: its apply function returned {_shown(made)}, and (y, state) is "
+                f"wanted, at {source.here()}\n"
+                "  Write return y, state: the output, and a dict, {} where there is no state."
+            )
+        y, state = made
+        return y, state
 
     def __repr__(self) -> str:
         return self.name
@@ -109,6 +132,19 @@ def entry(tree: Any, key: str, layer: str) -> Array:
             f"{layer} looks for {key!r} and finds {found or 'nothing'}, at {source.here()}\n"
             "  Pass the params and the state that this layer's init returned, in this order."
         ) from None
+
+
+def _is_pair(made: Any) -> bool:
+    return isinstance(made, tuple) and len(made) == 2
+
+
+def _shown(made: Any) -> str:
+    """What came instead of a pair: `float64[2,3]`, `(float64[3], float64[3])`."""
+    if isinstance(made, tuple):
+        return f"({', '.join(map(_shown, made))})"
+    if isinstance(made, (np.ndarray, np.generic, Tracer)):
+        return str(shape_dtype(made))
+    return "None" if made is None else f"a value of type {type(made).__name__}"
 
 
 def _input(x: Any) -> ShapeDtype:

@@ -10,7 +10,7 @@ from .. import ops
 from ..core import Array, ShapeDtype, shape_error, shape_of
 from ..ops.spatial import channels_first
 from ..random import Key
-from .initialisers import Initialiser, ones, zeros
+from .initializers import Initializer, ones, zeros
 from .layer import Layer, Params, State, describe, entry, parameter_dtype
 
 
@@ -19,8 +19,8 @@ def BatchNorm(
     momentum: float = 0.1,
     epsilon: float = 1e-5,
     layout: str = "NHWC",
-    scale_init: Initialiser = ones,
-    bias_init: Initialiser = zeros,
+    scale_init: Initializer = ones,
+    bias_init: Initializer = zeros,
 ) -> Layer:
     """Gives every channel mean 0 and variance 1 over the batch, then a mean and scale of its own.
 

@@ -48,7 +48,7 @@ def _matmul(a: Array, b: Array) -> Array:
 
 def _matmul_left(g: Array, a: ShapeDtype, b: Array) -> Array:
     """The cotangent of `a` in a @ b: g @ bᵀ, over the batch axes that `a` has."""
-    if a.ndim == 2 and ndim_of(b) == 2:
+    if a.ndim == b.ndim == 2:
         return np.matmul(g, b.mT)
     if ndim_of(b) == 1:
         if a.ndim == 1:
@@ -62,7 +62,7 @@ def _matmul_left(g: Array, a: ShapeDtype, b: Array) -> Array:
 
 def _matmul_right(g: Array, a: Array, b: ShapeDtype) -> Array:
     """The cotangent of `b` in a @ b: aᵀ @ g, over the batch axes that `b` has."""
-    if b.ndim == 2 and ndim_of(a) == 2:
+    if a.ndim == b.ndim == 2:
         return np.matmul(a.mT, g)
     if ndim_of(a) == 1:
         if b.ndim == 1:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import source, tree
 from ..core import shape_dtype
-from ..errors import KinoneError
+from ..errors import TreeError
 from .leaves import check_leaves, map_leaves, zip_leaves
 
 Params = Any
@@ -115,7 +115,7 @@ def chain(*transforms: Link, name: str = "chain") -> GradientTransformation:
         (['clip', 'adam', 'lr'], 0, 0.001)
 
     Raises `ValueError` when two pairs have the same name, `TypeError` for what is no
-    transformation, `KinoneError` for a state that is another chain's.
+    transformation, `TreeError` for a state that is another chain's.
     """
     parts = _name_parts(transforms)
     names = [name for name, _ in parts]
@@ -126,7 +126,7 @@ def chain(*transforms: Link, name: str = "chain") -> GradientTransformation:
     def step(updates: Updates, state: Any, params: Params | None = None) -> Any:
         if not isinstance(state, dict) or set(state) != set(names):
             got = list(state) if isinstance(state, dict) else type(state).__name__
-            raise KinoneError(
+            raise TreeError(
                 f"{name}: this is not a state that its init made: it has {got}, and the chain is "
                 f"{names}, at {source.here()}"
             )

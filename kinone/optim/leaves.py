@@ -74,15 +74,22 @@ def zeros_like(leaf: Array, dtype: Any = None) -> Array:
     return made if isinstance(leaf, (np.ndarray, Tracer)) else made[()]
 
 
-def weak(number: Any) -> Any:
+def weak(link: str, what: str, number: Any) -> Any:
     """A hyper-parameter as a Python number, which leaves float32 alone (NEP 50).
 
     `np.float64(0.1) * float32_array` is float64; `0.1 * float32_array` is float32. Traced values
     stay: `like` gives them the dtype of the leaf that they meet.
+
+    Raises `TypeError`, naming the link of the optimiser, for what is not one real number.
     """
-    if isinstance(number, (np.generic, np.ndarray)):
-        return number.item()
-    return number
+    if isinstance(number, (np.generic, np.ndarray)) and number.size == 1:
+        number = number.item()
+    if isinstance(number, (int, float, Tracer)):
+        return number
+    hint = "\n  Call it: a schedule is made first, constant_schedule(0.1)." * callable(number)
+    raise TypeError(
+        f"{link}: {what} is {number!r:.60}, and a number is wanted, at {source.here()}{hint}"
+    )
 
 
 def like(number: Any, leaf: Array) -> Any:

@@ -49,18 +49,23 @@ def set_to_zero() -> GradientTransformation:
 def freeze(mask: Any) -> GradientTransformation:
     """u = 0 for the leaves that `mask` selects, u = g for the others; the last link of a chain.
 
-    `mask` is a path pattern such as `"encoder/**"`, or anything that `select` takes.
+    `mask` is a path pattern such as `"encoder/**"`, or anything that `select` takes; `init` raises
+    `ValueError` for a pattern that no leaf fits.
 
         >>> updates, _ = freeze("encoder/**").update({"encoder": {"w": 1.0}, "head": 2.0}, {})
         >>> float(updates["encoder"]["w"]), updates["head"]
         (0.0, 2.0)
     """
-    return stateless(
-        "freeze",
-        lambda updates, params: tree.map(
-            lambda frozen, g: zeros_like(g) if frozen else g, select(updates, mask), updates
-        ),
-    )
+
+    def init(params: Params) -> State:
+        select(params, mask)  # a pattern that nothing fits is an error at once
+        return {}
+
+    def step(updates: Updates, state: State, params: Params | None = None) -> Any:
+        frozen = select(updates, mask)
+        return tree.map(lambda flag, g: zeros_like(g) if flag else g, frozen, updates), state
+
+    return transformation("freeze", init, step)
 
 
 # ---- scaling -------------------------------------------------------------------------------------
@@ -72,7 +77,7 @@ def scale(step_size: float) -> GradientTransformation:
     >>> scale(-0.5).update(np.array([2.0]), {})[0]
     array([-1.])
     """
-    factor = weak(step_size)
+    factor = weak("scale", "step_size", step_size)
     return stateless("scale", lambda updates, params: _scaled(factor, updates))
 
 
@@ -81,20 +86,27 @@ def _scaled(factor: Any, updates: Updates) -> Updates:
 
 
 def _counted(
-    name: str, number: float | Schedule, apply: Callable[[Any, Updates, Params], Updates]
+    name: str,
+    what: str,
+    number: float | Schedule,
+    apply: Callable[[Any, Updates, Params], Updates],
+    mask: Any = None,
 ) -> GradientTransformation:
-    """A transformation by a number that a schedule may change.
+    """A transformation, of the leaves that `mask` selects, by a number that a schedule may change.
 
     Its state is `step`, the updates so far, and `value`, the number of the last update (at first:
     of the update to come).
     """
-    schedule: Schedule = number if callable(number) else constant_schedule(weak(number))
+    schedule: Schedule = number if callable(number) else constant_schedule(weak(name, what, number))
+    what = f"{what}(step)"
+    weak(name, what, schedule(np.int64(0)))  # adam(constant_schedule) fails here, not later
 
     def init(params: Params) -> State:
+        select(params, mask)  # a pattern that nothing fits is an error at once
         return {"step": np.int64(0), "value": _leaf(schedule(np.int64(0)))}
 
     def step(updates: Updates, state: State, params: Params | None = None) -> Any:
-        value = weak(schedule(state["step"]))
+        value = weak(name, what, schedule(state["step"]))
         new_state = {"step": state["step"] + 1, "value": _leaf(value)}
         return apply(value, updates, params), new_state
 
@@ -116,7 +128,9 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
         >>> float(link.update(np.float64(6.0), state)[0])
         3.0
     """
-    return _counted("schedule", step_size_fn, lambda value, g, params: _scaled(value, g))
+    return _counted(
+        "schedule", "step_size_fn", step_size_fn, lambda value, g, params: _scaled(value, g)
+    )
 
 
 def scale_by_learning_rate(
@@ -125,7 +139,8 @@ def scale_by_learning_rate(
     """u = -learning_rate · g: downhill. The learning rate is a number or a schedule.
 
     State: `step`, an integer, and `value`, the learning rate that the last update used (before the
-    first: that it will use). With `flip_sign=False` the sign stays.
+    first: that it will use). With `flip_sign=False` the sign stays. `value` is there to be read:
+    writing into `state["lr"]["value"]` changes nothing, the next update asks the schedule again.
 
         >>> link = scale_by_learning_rate(0.1)
         >>> updates, state = link.update(np.ones(1), link.init(np.zeros(1)))
@@ -134,7 +149,10 @@ def scale_by_learning_rate(
     """
     sign = -1 if flip_sign else 1
     return _counted(
-        "lr", learning_rate, lambda value, updates, params: _scaled(sign * value, updates)
+        "lr",
+        "learning_rate",
+        learning_rate,
+        lambda value, updates, params: _scaled(sign * value, updates),
     )
 
 
@@ -147,7 +165,7 @@ def clip(max_delta: float) -> GradientTransformation:
     >>> clip(1.0).update(np.array([-3.0, 0.5]), {})[0]
     array([-1. ,  0.5])
     """
-    limit = weak(max_delta)
+    limit = weak("clip", "max_delta", max_delta)
 
     def clipped(g: Array, out: Any) -> Array:
         bound = like(limit, g)
@@ -183,7 +201,7 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
         >>> updates, float(state["norm"])
         ({'w': array([0.6, 0.8])}, 5.0)
     """
-    limit = weak(max_norm)
+    limit = weak("clip", "max_norm", max_norm)
 
     def init(params: Params) -> State:
         return {"norm": global_norm(tree.map(lambda p: zeros_like(p).reshape(-1)[:1], params))}
@@ -222,7 +240,8 @@ def add_decayed_weights(
         >>> link.update({"kernel": np.zeros(1), "bias": np.zeros(1)}, link.init(p), p)[0]
         {'kernel': array([0.2]), 'bias': array([0.])}
 
-    Raises `ValueError` without parameters: write `update(gradients, state, params)`.
+    Raises `ValueError` when no parameter fits a pattern, and in `update` without parameters: write
+    `update(gradients, state, params)`.
     """
 
     def decayed(rate: Any, updates: Updates, params: Params) -> Updates:
@@ -245,7 +264,7 @@ def add_decayed_weights(
             results[i] = each[0]
         return tree.unflatten(tree.structure(updates), results)
 
-    return _counted("decay", weight_decay, decayed)
+    return _counted("decay", "weight_decay", weight_decay, decayed, mask)
 
 
 # ---- momentum and Adam ---------------------------------------------------------------------------
@@ -265,7 +284,7 @@ def trace(
 
     (Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning")
     """
-    rate = weak(decay)
+    rate = weak("trace", "decay", decay)
 
     def init(params: Params) -> State:
         return {"trace": tree.map(lambda p: zeros_like(p, accumulator_dtype), params)}
@@ -316,7 +335,8 @@ def scale_by_adam(
         >>> updates.round(4), int(state["step"])
         (array([ 1., -1.]), 1)
     """
-    b1, b2, eps, eps_root = weak(b1), weak(b2), weak(eps), weak(eps_root)
+    b1, b2 = weak("adam", "b1", b1), weak("adam", "b2", b2)
+    eps, eps_root = weak("adam", "eps", eps), weak("adam", "eps_root", eps_root)
 
     def init(params: Params) -> State:
         return {

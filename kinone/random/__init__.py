@@ -12,7 +12,9 @@ keys as are needed, by splitting, by number, or by name:
 
 A key is spent by one draw. Drawing from it again gives the same numbers once more, which is nearly
 always a mistake; it works, and a `KeyReuseWarning` names both lines. `key.clone()` says that it is
-meant. A key is a tree with one leaf, its data, and may be an argument of any traced function.
+meant. A key is a tree with one leaf, its data, and may be an argument of any traced function, in
+which all can be drawn but `permutation`, and `choice` with `p` or without replacement: they sort or
+search, for which there is no rule.
 
 Names, argument orders and meanings are those of `jax.random`; the default dtypes are float32 and
 int64. `bits`, `uniform`, `bernoulli`, `randint`, `permutation`, `normal` and `truncated_normal`

@@ -11,7 +11,7 @@ import numpy as np
 from .. import source
 from ..core import Array, Tracer, shape_dtype
 from ..ops.random_bits import ndtri, normal_from_bits
-from ..ops.shape import astype
+from ..ops.shape import astype, normalize_axis
 from .keys import Key, Shape, draw, to_shape
 
 
@@ -255,11 +255,11 @@ def categorical(key: Key, logits: Array, axis: int = -1, shape: Shape | None = N
 
     The result has the shape of `logits` without the axis, or `shape`, which ends in it.
 
-    Raises `ValueError` when `shape` does not end so.
+    Raises `ValueError` when `shape` does not end so, `AxisError` for an axis that is not there.
     """
     dtype = np.result_type(shape_dtype(logits).dtype, np.float16)
     full = np.shape(logits)
-    axis = axis % len(full) - len(full)
+    axis = normalize_axis(axis, len(full)) - len(full)
     batch = tuple(n for i, n in enumerate(full) if i != axis + len(full))
     wanted = batch if shape is None else to_shape(shape)
     if wanted[len(wanted) - len(batch) :] != batch:

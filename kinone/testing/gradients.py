@@ -42,7 +42,8 @@ def check_grads(
     1e-8 in float64 and 3e-3 in float32; `eps` is the step `h`. `f` must be smooth within a few `h`
     of `args`, and deterministic.
 
-    Raises `AssertionError` naming the leaf, the worst element and both values.
+    Raises `AssertionError` naming the leaf, the worst element and both values; also when `f` is NaN
+    at `args`, or not finite so near to them that there is no difference to compare with.
 
         >>> check_grads(np.sin, (0.5,), order=3)
         >>> check_grads(lambda p: p["a"] * p["b"], ({"a": 2.0, "b": 3.0},), order=1, modes=["rev"])
@@ -54,6 +55,7 @@ def check_grads(
         raise ValueError(f'modes are "fwd" and "rev", got {sorted(unknown)}')
     if order < 1:
         raise ValueError(f"order counts from 1, got {order}")
+    _refuse_nan(f(*args), "f itself is NaN at these arguments")
     _check(f, args, order, modes, _Tolerance(args, atol, rtol, eps), "")
 
 
@@ -108,7 +110,7 @@ def _check_jvp(f: Callable[..., Any], args: tuple[Any, ...], tol: _Tolerance, na
     direction = random_like(rng, args)
     value, tangent = jvp(f, args, direction)
     assert_close(value, f(*args), tol, f"{name}: value")
-    assert_close(tangent, numeric_jvp(f, args, direction, tol.eps), tol, f"{name}: tangent")
+    assert_close(tangent, _difference(f, args, direction, tol, name), tol, f"{name}: tangent")
 
 
 def _check_vjp(f: Callable[..., Any], args: tuple[Any, ...], tol: _Tolerance, name: str) -> None:
@@ -130,7 +132,7 @@ def _check_vjp(f: Callable[..., Any], args: tuple[Any, ...], tol: _Tolerance, na
             for i, d in enumerate(tree.leaves(direction))
         ]
         step = tree.unflatten(treedef, alone)
-        want = inner(cotangent, numeric_jvp(f, args, step, tol.eps))
+        want = inner(cotangent, _difference(f, args, step, tol, name))
         ct = tree.leaves(found)[index]
         got = inner(ct, alone[index])
         scale = float(np.sum(np.abs(_wide(ct) * _wide(alone[index]))))
@@ -140,6 +142,25 @@ def _check_vjp(f: Callable[..., Any], args: tuple[Any, ...], tol: _Tolerance, na
                 f"{name}: the cotangent of argument {_argument(path)} is wrong{where}\n"
                 f"  <vjp(g), t> = {got!r}, and by finite differences {want!r}"
             )
+
+
+def _difference(
+    f: Callable[..., Any], args: tuple[Any, ...], direction: Any, tol: _Tolerance, name: str
+) -> Any:
+    """`numeric_jvp`, or an error where it is NaN: then no derivative can be held against it."""
+    slope = numeric_jvp(f, args, direction, tol.eps)
+    _refuse_nan(
+        slope,
+        f"{name}: there is nothing to compare with: f is NaN or infinite within a few "
+        f"steps of {tol.eps} around these arguments",
+    )
+    return slope
+
+
+def _refuse_nan(value: Any, complaint: str) -> None:
+    for path, leaf in tree.leaves_with_path(value):
+        if is_inexact(leaf) and np.any(np.isnan(leaf)):
+            raise AssertionError(f"{complaint}{f', in its result {path}' if path else ''}")
 
 
 def _locate(

@@ -3,7 +3,8 @@
 Every check takes the primitive and one of its samples and raises `AssertionError`. Together they
 are what a primitive promises:
 
-    shape       the shape rule says what `impl` returns: shape and dtype, for every dtype
+    shape       the shape rule says what `impl` returns: shape and dtype, for every float dtype
+    integers    and for integers and booleans, unless `impl` refuses them
     forward     `jvp` is the derivative, by finite differences
     reverse     `vjp` is the transpose of `jvp`, whichever of the operands are traced
     second      both again, of the derivatives themselves
@@ -24,6 +25,7 @@ import numpy as np
 from ..core import Array, Primitive, is_inexact, shape_dtype
 from ..errors import MissingRuleError, TracerConversionError
 from ..graph import check, graph
+from ..ops.samples import Sample
 from ..transforms import jvp, vjp
 from .gradients import check_grads, inner, random_like
 
@@ -31,22 +33,36 @@ FLOATS = (np.float64, np.float32, np.float16)
 OTHERS = (np.int64, np.int32, np.int8, np.uint8, np.bool_)
 
 
-def check_primitive(primitive: Primitive, *, order: int = 2) -> None:
+def check_primitive(primitive: Primitive, *, order: int = 2, integers: bool = True) -> None:
     """Runs every check on every sample of a primitive.
 
+    The primitive's `samples` is a function without arguments that returns a list of tuples:
+    `(operands,)`, or `(operands, parameters)` with a dict of keyword arguments. Operands are
+    float64; the checks make other dtypes of them.
+
     `order` is that of the derivatives: 1 for a primitive whose rules cannot be differentiated.
+    `integers=False` is for a primitive of floating-point numbers alone.
 
     Raises `AssertionError` naming the primitive, the sample, and what is wrong; also when there
     are no samples, and when no sample has a derivative that is not zero.
 
-        >>> from kinone.core import registry
-        >>> check_primitive(registry["tanh"])
+        >>> from kinone.ops.declare import elementwise
+        >>> my_cube = elementwise(
+        ...     "my_cube",
+        ...     lambda x: x * x * x,
+        ...     lambda g, x: 3 * x * x * g,  # the cotangent g times the local derivative
+        ...     samples=lambda: [((np.array([0.5, -2.0]),),)],
+        ... )
+        >>> check_primitive(my_cube)
     """
+    checks = [check_shape, check_forward, check_reverse, check_dtypes, check_graph]
+    if integers:
+        checks.insert(1, check_integers)
+    if order > 1:
+        checks.append(check_second)
     for index, sample in enumerate(samples_of(primitive)):
-        for rule in (check_shape, check_forward, check_reverse, check_dtypes, check_graph):
+        for rule in checks:
             _named(rule, primitive, index, sample)
-        if order > 1:
-            _named(check_second, primitive, index, sample)
     check_sensitive(primitive)
 
 
@@ -55,25 +71,36 @@ def _named(rule: Callable[..., None], primitive: Primitive, index: int, sample: 
         rule(primitive, sample)
     except AssertionError as error:
         raise AssertionError(
-            f"{primitive.name}, sample {index} {describe_sample(sample)}: {error}"
+            f"{primitive.name}, sample {index} ({describe_sample(sample)}): {error}"
         ) from error
 
 
 def describe_sample(sample: Any) -> str:
-    """`(3,4) (4,) axis=1`"""
-    operands = ["x".join(map(str, np.shape(x))) or "scalar" for x in sample.args]
+    """`float64[3,4], float64[4], axis=1`"""
+    operands = [str(shape_dtype(x)) for x in sample.args]
     params = [f"{key}={value}" for key, value in sample.params.items()]
-    return " ".join([*operands, *params])
+    return ", ".join([*operands, *params])
 
 
-def samples_of(primitive: Primitive) -> Sequence[Any]:
-    """The samples. Raises `AssertionError` when there are none."""
-    samples = primitive.samples() if primitive.samples is not None else ()
+def samples_of(primitive: Primitive) -> Sequence[Sample]:
+    """The samples. Raises `AssertionError` when there are none, `TypeError` for another form."""
+    samples = [_sample(primitive, each) for each in (primitive.samples or tuple)()]
     if not samples:
         raise AssertionError(f"{primitive.name} has no samples, so nothing checks its rules")
-    if (primitive.reverse is None) != (primitive.forward is None):
+    if (primitive.vjp is None) != (primitive.jvp is None):
         raise AssertionError(f"{primitive.name} has one of the two derivative rules and not both")
     return samples
+
+
+def _sample(primitive: Primitive, given: Any) -> Sample:
+    if isinstance(given, tuple) and len(given) in (1, 2):
+        args, params = given if len(given) == 2 else (given[0], {})
+        if isinstance(args, (tuple, list)) and isinstance(params, dict):
+            return Sample(tuple(args), params)
+    raise TypeError(
+        f"{primitive.name}: a sample is {given!r:.60}, and (operands,) or (operands, parameters) "
+        "is wanted, a tuple of a tuple and a dict, such as ((x, y), {'axis': 0})"
+    )
 
 
 def traced_subsets(sample: Any) -> Iterator[tuple[int, ...]]:
@@ -132,7 +159,12 @@ def check_integers(primitive: Primitive, sample: Any) -> None:
     them as NumPy would: with a `TypeError` or a `ValueError`."""
     for dtype in OTHERS:
         casted = cast_sample(sample, dtype)
-        _compare_shape(primitive, casted.args, sample.params, required=False)
+        try:
+            _compare_shape(primitive, casted.args, sample.params, required=False)
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error} (integers=False is for a primitive of floating-point numbers alone)"
+            ) from error
 
 
 def _compare_shape(
@@ -163,7 +195,7 @@ def _compare_shape(
 
 def check_forward(primitive: Primitive, sample: Any) -> None:
     """`jvp` against finite differences, in each set of operands."""
-    if primitive.reverse is None:
+    if primitive.vjp is None:
         return
     for traced in traced_subsets(sample):
         f, xs = restricted(primitive, sample, traced)
@@ -172,7 +204,7 @@ def check_forward(primitive: Primitive, sample: Any) -> None:
 
 def check_reverse(primitive: Primitive, sample: Any) -> None:
     """⟨g, jvp(t)⟩ = ⟨vjp(g), t⟩ for random `g` and `t`, to rounding, in each set of operands."""
-    if primitive.reverse is None:
+    if primitive.vjp is None:
         return
     for traced in traced_subsets(sample):
         f, xs = restricted(primitive, sample, traced)
@@ -230,7 +262,7 @@ def _result(f: Callable[..., Any], index: int, *xs: Array) -> Array:
 
 def check_second(primitive: Primitive, sample: Any) -> None:
     """Derivatives of the derivatives, all four mixtures, against finite differences."""
-    if primitive.reverse is None:
+    if primitive.vjp is None:
         return
     for traced in traced_subsets(sample):
         f, xs = restricted(primitive, sample, traced)
@@ -239,7 +271,7 @@ def check_second(primitive: Primitive, sample: Any) -> None:
 
 def check_dtypes(primitive: Primitive, sample: Any) -> None:
     """Cotangents are like their operands and tangents like their results, in every dtype."""
-    if primitive.reverse is None:
+    if primitive.vjp is None:
         return
     for dtype in FLOATS:
         casted = cast_sample(sample, dtype)
@@ -275,7 +307,7 @@ def check_graph(primitive: Primitive, sample: Any) -> None:
         for traced in dict.fromkeys([everything, floats]):
             f, xs = restricted(primitive, casted, traced)
             _compare_graph(f, xs, needed=traced == floats)
-        if primitive.reverse is None or not floats:
+        if primitive.vjp is None or not floats:
             continue
         f, xs = restricted(primitive, casted, floats)
         rng = np.random.default_rng(3)
@@ -328,7 +360,7 @@ def _flat(value: Any) -> list[Array]:
 
 def check_sensitive(primitive: Primitive) -> None:
     """On some sample, the derivative with respect to each floating operand is not zero."""
-    if primitive.reverse is None:
+    if primitive.vjp is None:
         return
     rng = np.random.default_rng(4)
     seen: dict[int, bool] = {}

@@ -114,25 +114,22 @@ class ReverseTrace(Trace):
         return ReverseTracer(self, value, node)
 
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: dict[str, Any]) -> Any:
-        values = []
-        wanted = []
+        values = list(args)
+        wanted = [False] * len(values)
         parents = []
-        for arg in args:
+        for i, arg in enumerate(args):
             kind = type(arg)
             if kind is ReverseTracer and arg.trace is self:
-                values.append(arg.value)
-                wanted.append(True)
+                values[i] = arg.value
+                wanted[i] = True
                 parents.append((arg.node, arg.slot))
-                continue
-            if kind is np.ndarray:
+            elif kind is np.ndarray:
                 if arg.base is None and arg.flags.writeable:
                     self.freeze(arg)
             elif isinstance(arg, Tracer):
                 self.outermost = False
             elif kind is list or kind is tuple:
-                arg = np.asarray(arg)
-            values.append(arg)
-            wanted.append(False)
+                values[i] = np.asarray(arg)
         # With no tracers below, the operation itself; this saves the dispatch a second look.
         y = (primitive.impl if self.outermost else primitive)(*values, **params)
         if type(y) is not np.ndarray and primitive.weak and isinstance(y, np.generic):

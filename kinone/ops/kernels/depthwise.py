@@ -18,6 +18,8 @@ from .windows import Block, Sizes, block_windows, blocks
 
 # Bytes of a block of outputs; for smaller ones the calls themselves begin to count.
 _BLOCK = 512 << 10
+# Bytes that the taps may take when repeated along a row.
+_TAPS = 2 << 20
 
 
 def correlate(x: Array, w: Array, y: Array, strides: Sizes, low: Sizes, dilation: Sizes) -> None:
@@ -26,8 +28,8 @@ def correlate(x: Array, w: Array, y: Array, strides: Sizes, low: Sizes, dilation
     x = _repeated(x, w.shape[-1])
     work = np.dtype(np.float32) if y.dtype == np.float16 else y.dtype
     taps = np.ascontiguousarray(w, work).reshape(*kernel, 1, w.shape[-1])
-    if strides[-1] == 1:
-        taps = np.repeat(taps, out[-1], axis=-2)
+    widen = strides[-1] == 1 and taps.nbytes * out[-1] <= _TAPS
+    taps = np.repeat(taps, out[-1] if widen else 1, axis=-2).reshape(*kernel, -1)
     positions, offsets, row = _axes(len(kernel))
     windows = [*positions, *offsets, row]
 
@@ -35,12 +37,12 @@ def correlate(x: Array, w: Array, y: Array, strides: Sizes, low: Sizes, dilation
         image, image_end, top, bottom = block
         target = y[image:image_end, top:bottom]
         view = block_windows(x, block, out, kernel, strides, low, dilation, 0, work)
-        view, wide = _widened(view, strides)
+        view, wide = _widened(view) if widen else (view, view.shape[-1])
         direct = target.dtype == work and target.flags.c_contiguous
         total = target if direct else scratch("total", target.shape, work)
         flat = total.reshape(*total.shape[:-2], -1, wide)
-        weights = taps.reshape(*kernel, wide)
-        np.einsum(view, windows, weights, [*offsets, row], [*positions, row], out=flat)
+        # A block of a one-dimensional image is a part of its only row.
+        np.einsum(view, windows, taps[..., :wide], [*offsets, row], [*positions, row], out=flat)
         if not direct:
             np.copyto(target, total, casting="same_kind")
 
@@ -66,7 +68,7 @@ def weight_gradient(
         image, image_end, top, bottom = block
         cotangents = np.ascontiguousarray(g[image:image_end, top:bottom], work)
         view = block_windows(x, block, out, kernel, strides, low, dilation, 0, work)
-        view, wide = _widened(view, strides)
+        view, wide = _widened(view) if strides[-1] == 1 else (view, channels)
         flat = cotangents.reshape(*cotangents.shape[:-2], -1, wide)
         sums = np.einsum(view, windows, flat, [*positions, row], [*offsets, row])
         np.add.reduce(sums.reshape(*kernel, -1, channels), -2, out=partial[number])
@@ -81,15 +83,13 @@ def _axes(rank: int) -> tuple[list[int], list[int], int]:
     return list(range(rank + 1)), list(range(rank + 1, 2 * rank + 1)), 2 * rank + 1
 
 
-def _widened(view: Array, strides: Sizes) -> tuple[Array, int]:
-    """The windows (n, *out, *kernel, C), with the last dimension of `out` moved into the channels.
+def _widened(view: Array) -> tuple[Array, int]:
+    """Windows (n, *out, *kernel, C) of stride 1 with the last of `out` moved into the channels.
 
-    At stride 1 neighbouring outputs read neighbouring memory, at every tap: the inner loop gets
-    out * C elements long. That dimension of `out` stays, with size 1.
+    Neighbouring outputs read neighbouring memory, at every tap: the inner loop gets out * C
+    elements long. That dimension of `out` stays, with size 1.
     """
-    rank, channels = len(strides), view.shape[-1]
-    if strides[-1] != 1:
-        return view, channels
+    rank, channels = view.ndim // 2 - 1, view.shape[-1]
     wide = view.shape[rank] * channels
     shape = (*view.shape[:rank], 1, *view.shape[rank + 1 : -1], wide)
     return as_strided(view, shape, view.strides), wide

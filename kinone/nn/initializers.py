@@ -5,7 +5,7 @@ A kernel's last two axes are its inputs and its outputs; the axes before them ar
 of activations from layer to layer, 1 / fan_out that of gradients, and 2 / fan_in makes up for the
 half that ReLU takes away.
 
-| initialiser      | variance               | distribution | source                           |
+| initializer      | variance               | distribution | source                           |
 |------------------|------------------------|--------------|----------------------------------|
 | `he_normal`      | 2 / fan_in             | normal       | He et al. 2015, arXiv:1502.01852 |
 | `he_uniform`     | 2 / fan_in             | uniform      | the same                         |
@@ -14,7 +14,7 @@ half that ReLU takes away.
 | `lecun_normal`   | 1 / fan_in             | normal       | LeCun et al. 1998                |
 | `lecun_uniform`  | 1 / fan_in             | uniform      | the same                         |
 
-These are called to make an initialiser, as in `jax.nn.initializers`: `he_normal()(key, shape)`.
+These are called to make an initializer, as in `jax.nn.initializers`: `he_normal()(key, shape)`.
 `normal` here is the whole bell, as in the papers and in PyTorch; JAX and Keras cut it off at two
 standard deviations, which is `variance_scaling(2.0, "fan_in", "truncated_normal")`.
 """
@@ -31,7 +31,7 @@ from .. import random
 from ..core import Array
 from ..random import Key
 
-Initialiser = Callable[[Key, tuple[int, ...], Any], Array]
+Initializer = Callable[[Key, tuple[int, ...], Any], Array]
 Mode = Literal["fan_in", "fan_out", "fan_avg"]
 Distribution = Literal["normal", "truncated_normal", "uniform"]
 
@@ -62,7 +62,7 @@ def fans(shape: tuple[int, ...], in_axis: int = -2, out_axis: int = -1) -> tuple
 
 def variance_scaling(
     scale: float, mode: Mode, distribution: Distribution, in_axis: int = -2, out_axis: int = -1
-) -> Initialiser:
+) -> Initializer:
     """Numbers of mean 0 and variance scale / fan, the fan chosen by `mode`.
 
     >>> from kinone import random
@@ -92,37 +92,37 @@ def variance_scaling(
     return init
 
 
-def he_normal(in_axis: int = -2, out_axis: int = -1) -> Initialiser:
+def he_normal(in_axis: int = -2, out_axis: int = -1) -> Initializer:
     """Normal numbers of variance 2 / fan_in, for layers before a ReLU."""
     return variance_scaling(2.0, "fan_in", "normal", in_axis, out_axis)
 
 
-def he_uniform(in_axis: int = -2, out_axis: int = -1) -> Initialiser:
+def he_uniform(in_axis: int = -2, out_axis: int = -1) -> Initializer:
     """Uniform numbers of variance 2 / fan_in, within ±√(6 / fan_in)."""
     return variance_scaling(2.0, "fan_in", "uniform", in_axis, out_axis)
 
 
-def glorot_normal(in_axis: int = -2, out_axis: int = -1) -> Initialiser:
+def glorot_normal(in_axis: int = -2, out_axis: int = -1) -> Initializer:
     """Normal numbers of variance 2 / (fan_in + fan_out), for tanh and sigmoid."""
     return variance_scaling(1.0, "fan_avg", "normal", in_axis, out_axis)
 
 
-def glorot_uniform(in_axis: int = -2, out_axis: int = -1) -> Initialiser:
+def glorot_uniform(in_axis: int = -2, out_axis: int = -1) -> Initializer:
     """Uniform numbers of variance 2 / (fan_in + fan_out), within ±√(6 / (fan_in + fan_out))."""
     return variance_scaling(1.0, "fan_avg", "uniform", in_axis, out_axis)
 
 
-def lecun_normal(in_axis: int = -2, out_axis: int = -1) -> Initialiser:
+def lecun_normal(in_axis: int = -2, out_axis: int = -1) -> Initializer:
     """Normal numbers of variance 1 / fan_in, for layers that nothing follows."""
     return variance_scaling(1.0, "fan_in", "normal", in_axis, out_axis)
 
 
-def lecun_uniform(in_axis: int = -2, out_axis: int = -1) -> Initialiser:
+def lecun_uniform(in_axis: int = -2, out_axis: int = -1) -> Initializer:
     """Uniform numbers of variance 1 / fan_in, within ±√(3 / fan_in)."""
     return variance_scaling(1.0, "fan_in", "uniform", in_axis, out_axis)
 
 
-def normal(stddev: float = 1e-2) -> Initialiser:
+def normal(stddev: float = 1e-2) -> Initializer:
     """Normal numbers of this standard deviation."""
 
     def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
@@ -131,7 +131,7 @@ def normal(stddev: float = 1e-2) -> Initialiser:
     return init
 
 
-def constant(value: float) -> Initialiser:
+def constant(value: float) -> Initializer:
     """The same number everywhere."""
 
     def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
@@ -141,10 +141,10 @@ def constant(value: float) -> Initialiser:
 
 
 def zeros(key: Key | None, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-    """Zeros: an initialiser itself, not to be called first."""
+    """Zeros: an initializer itself, not to be called first."""
     return np.zeros(shape, dtype)
 
 
 def ones(key: Key | None, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-    """Ones: an initialiser itself, not to be called first."""
+    """Ones: an initializer itself, not to be called first."""
     return np.ones(shape, dtype)
