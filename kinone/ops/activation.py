@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core import Array
 from .declare import elementwise
+from .kernels.elementwise import blocked, is_large
 from .samples import REAL, broadcasting
 
 _wide = broadcasting((-8.0, 8.0))
@@ -25,6 +26,8 @@ def _floating(x: Array) -> Array:
 
 def _relu(x: Array) -> Array:
     """max(x, 0)."""
+    if is_large(x):
+        return blocked(lambda part, out: np.maximum(part, False, out=out), x)
     return np.maximum(x, False)  # the zero that leaves every dtype as it is, bool too
 
 
@@ -56,6 +59,8 @@ def _hard_swish(x: Array) -> Array:
 
 
 def _relu_derivative(g: Array, y: Array) -> Array:
+    if is_large(g, y):
+        return blocked(lambda g, y, out: np.multiply(g, y > 0, out=out), g, y)
     return g * (y > 0)
 
 
