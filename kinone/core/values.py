@@ -83,6 +83,8 @@ def ndim_of(x: Array) -> int:
 
 def is_number(leaf: Any) -> bool:
     """Whether a leaf is an array, a number, a tracer or a `ShapeDtype`, of a numeric dtype."""
+    if type(leaf) is np.ndarray:
+        return leaf.dtype.kind in "fiubc"
     dtype = getattr(leaf, "dtype", None)
     if dtype is None:
         return isinstance(leaf, (bool, int, float, complex))
@@ -91,6 +93,8 @@ def is_number(leaf: Any) -> bool:
 
 def is_inexact(x: Array) -> bool:
     """Whether a value is of a floating or complex type, that is, differentiable."""
+    if type(x) is np.ndarray:
+        return x.dtype.kind in "fc"
     if isinstance(x, (float, complex)):
         return True
     return getattr(getattr(x, "dtype", None), "kind", None) in ("f", "c")

@@ -192,10 +192,11 @@ def fit(g: Array, shape: tuple[int, ...], dtype: Any) -> Array:
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     """The transpose of broadcasting from `shape`: sums the axes that were repeated."""
-    if g.shape == shape:
+    found = g.shape
+    if found == shape:
         return g
-    extra = g.ndim - len(shape)
-    if g.shape[extra:] == shape and extra > 0:
+    extra = len(found) - len(shape)
+    if extra > 0 and found[extra:] == shape:
         return np.add.reduce(g, axis=0 if extra == 1 else tuple(range(extra)))
     repeated = tuple(
         i for i in range(g.ndim) if i < extra or (shape[i - extra] == 1 and g.shape[i] != 1)
@@ -207,7 +208,7 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
 
 def cast(g: Array, dtype: Any) -> Array:
     """A (co)tangent in its primal's dtype; the real part where that is real."""
-    if g.dtype == dtype:
+    if g.dtype is dtype or g.dtype == dtype:
         return g
     if g.dtype.kind == "c" and dtype.kind != "c":
         g = np.real(g)

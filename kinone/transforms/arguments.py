@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from .. import source, tree
-from ..core import Array, is_number, leaf_error, shape_dtype
+from ..core import Array, is_inexact, is_number, leaf_error, shape_dtype
 from ..errors import GradientError
 
 
@@ -124,7 +124,7 @@ def check_leaves(arguments: Arguments, name: str, *, integers: Literal["refuse",
         index = 0
         for treedef in arguments.treedefs:
             leaves = arguments.leaves[index : index + treedef.num_leaves]
-            if leaves and all(shape_dtype(leaf).dtype.kind in "biu" for leaf in leaves):
+            if leaves and not any(map(is_inexact, leaves)):
                 leaf = leaves[0]
                 raise GradientError(
                     f"{arguments.label(index)} is {shape_dtype(leaf)}, and {name} differentiates "
