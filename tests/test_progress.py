@@ -182,3 +182,17 @@ def test_the_width_is_that_of_the_terminal():
         written = os.read(outer, 10_000).decode()
     os.close(outer)
     assert written == "\repoch 1   50%  loss 0.2500  5.0 images/"  # 39 columns, and no bar
+
+
+class Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_stream_that_is_closed_or_full_never_stops_training(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    for stream in (None, Broken()):
+        with Progress(2, stream=stream, clock=Clock()) as progress:
+            progress.update(1, loss=0.5)
+            progress.update(1, loss=0.5)
+        assert progress.done == 2

@@ -477,3 +477,10 @@ def test_random_bits_width(size, bits):
     assert all(word < 2**bits for word in words.tolist())
     if size > 30 and bits > 6:
         assert words.max() >= 2 ** (bits - 1)
+
+
+def test_randint_over_all_integers():
+    x = random.randint(key(3), (1000,), -(2**63), 2**63)
+    assert len(np.unique(x)) == 1000
+    assert (x < 0).any()
+    assert (x > 0).any()

@@ -152,7 +152,9 @@ def randint(key: Key, shape: Shape, minval: Array, maxval: Array, dtype: Any = n
     words = draw(key, shape, 64)
     start, stop = _modulo_word(minval), _modulo_word(maxval)
     with np.errstate(over="ignore"):  # modulo 2⁶⁴ all comes out right
-        values = start + words % (stop - start)
+        count = stop - start
+        # A count of 2⁶⁴ is 0 modulo 2⁶⁴: then every word is a result.
+        values = start + np.where(count == 0, words, words % np.maximum(count, np.uint64(1)))
     return astype(astype(values, np.int64), wanted)
 
 

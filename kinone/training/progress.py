@@ -46,11 +46,13 @@ class Progress:
         self.done = 0
         self._label = label
         self._unit = unit
-        self._stream = sys.stderr if stream is None else stream
+        # None where standard error is closed: there is then nobody to show anything to.
+        self._stream: TextIO | None = sys.stderr if stream is None else stream
         self._clock = clock
-        self._terminal = self._stream.isatty()
+        self._terminal = self._stream is not None and self._stream.isatty()
         self._pause = 0.1 if self._terminal else every
-        self._blocks = ("━", "─") if _encodes(self._stream, "━─") else ("#", "-")
+        wide = self._stream is not None and _encodes(self._stream, "━─")
+        self._blocks = ("━", "─") if wide else ("#", "-")
         self._values: dict[str, float] = {}
         self._start = self._now = clock()
         self._shown: float | None = None
@@ -104,8 +106,10 @@ class Progress:
         label = f"{self._label}  " if self._label else ""
         values = [f"{name} {value:.4f}" for name, value in self._values.items()]
         rest = "  ".join([f"{100 * done // total:3d}%", *values, f"{rate} {self._unit}/s", ending])
+        if self._stream is None:
+            return
         if not self._terminal:
-            self._stream.write(f"{label}{rest}\n")
+            text = f"{label}{rest}\n"
         else:
             # One column is left free, or some terminals would wrap and leave a line behind.
             columns = _columns(self._stream) - 1
@@ -115,9 +119,13 @@ class Progress:
             bar = f"{full * filled}{empty * (width - filled)} " if width > 4 else ""
             line = f"{label}{bar}{rest}"[:columns]
             # Spaces cover what a longer line left behind.
-            self._stream.write(f"\r{line.ljust(self._length)}" + ("\n" if last else ""))
+            text = f"\r{line.ljust(self._length)}" + ("\n" if last else "")
             self._length = len(line)
-        self._stream.flush()
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # a full disk, a closed stream: no reason to stop training
+            self._stream = None
 
 
 def _encodes(stream: TextIO, text: str) -> bool:
