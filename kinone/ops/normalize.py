@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
-from .declare import primitive, promote, result_type, zeros
+from .declare import cast, primitive, promote, result_type, zeros
 from .kernels import normalization
 from .samples import Sample, values
 from .shape import normalize_axis
@@ -100,7 +100,7 @@ def _batch_norm(x: Array, scale: Array, bias: Array, *, epsilon: float) -> Any:
 
 
 def _batch_norm_shape(x: ShapeDtype, scale: ShapeDtype, bias: ShapeDtype, *, epsilon: float) -> Any:
-    channels = ShapeDtype(x.shape[-1:], x.dtype)
+    channels = ShapeDtype(x.shape[-1:], normalization.statistics_dtype(x.dtype))
     return ShapeDtype(x.shape, result_type(x, scale, bias)), channels, channels
 
 
@@ -114,8 +114,9 @@ def _per_channel(x: Array) -> int:
 
 def _batch_norm_vjp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: float) -> Any:
     _, mean, var = ys
+    dtypes = [shape_dtype(operand).dtype for operand in (x, scale, bias)]
 
-    def pullback(gs: Any) -> tuple[Array, Array, Array]:
+    def pullback(gs: Any) -> list[Array | None]:
         g, g_mean, g_var = gs
         dx = dscale = dbias = None
         if g is not None:
@@ -128,19 +129,24 @@ def _batch_norm_vjp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: fl
         if g_var is not None:
             part = (x - mean) * (g_var * (2 / n))
             dx = part if dx is None else dx + part
-        return dx, dscale, dbias
+        return [
+            None if each is None else cast(each, dtype)
+            for each, dtype in zip((dx, dscale, dbias), dtypes, strict=True)
+        ]
 
     return pullback
 
 
 def _batch_norm_jvp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: float) -> Any:
-    _, mean, var = ys
+    y, mean, var = ys
+    dtype, wide = shape_dtype(y).dtype, shape_dtype(mean).dtype
 
     def pushforward(tx: Array, tscale: Array, tbias: Array) -> tuple[Array, Array, Array]:
         tx, tscale, tbias = (
             zeros(shape_dtype(primal)) if t is None else t
             for t, primal in ((tx, x), (tscale, scale), (tbias, bias))
         )
+        tx = cast(tx, wide)
         n = _per_channel(x)
         inv_std = 1 / np.sqrt(var + epsilon)
         centred = x - mean
@@ -148,7 +154,7 @@ def _batch_norm_jvp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: fl
         tvar = _total(centred * tx) * (2 / n)
         tinv = -0.5 * inv_std**3 * tvar
         ty = (tx - tmean) * (inv_std * scale) + centred * (tinv * scale + inv_std * tscale) + tbias
-        return ty, tmean, tvar
+        return cast(ty, dtype), tmean, tvar
 
     return pushforward
 
@@ -179,8 +185,9 @@ def _gradient_shape(g: ShapeDtype, x: ShapeDtype, scale: ShapeDtype, *_: ShapeDt
 
 def _gradient_vjp(ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_std: Array) -> Any:
     _, dscale, dbias = ys
+    dtypes = [shape_dtype(operand).dtype for operand in (g, x, scale, mean, inv_std)]
 
-    def pullback(hs: Any) -> tuple[Array, ...]:
+    def pullback(hs: Any) -> list[Array]:
         h, h_scale, h_bias = hs
         n = _per_channel(x)
         centred = x - mean
@@ -192,19 +199,21 @@ def _gradient_vjp(ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_st
         along_factor = _total(h * inner)
         along_normal = g * along_scale - h * (factor * dscale / n)
         along_x = along_normal * inv_std
-        return (
+        cotangents = (
             h * factor + along_bias + normal * along_scale,
             along_x,
             along_factor * inv_std,
             -_total(along_x),
             _total(along_normal * centred) + along_factor * scale,
         )
+        return [cast(each, dtype) for each, dtype in zip(cotangents, dtypes, strict=True)]
 
     return pullback
 
 
 def _gradient_jvp(ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_std: Array) -> Any:
-    _, dscale, dbias = ys
+    dx, dscale, dbias = ys
+    dtype = shape_dtype(dx).dtype
 
     def pushforward(tg: Array, tx: Array, tscale: Array, tmean: Array, tinv: Array) -> Any:
         n = _per_channel(x)
@@ -216,7 +225,8 @@ def _gradient_jvp(ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_st
         inner = g - dbias / n - normal * (dscale / n)
         tinner = tg - tdbias / n - tnormal * (dscale / n) - normal * (tdscale / n)
         tfactor = tscale * inv_std + scale * tinv
-        return inner * tfactor + tinner * (scale * inv_std), tdscale, tdbias
+        tdx = inner * tfactor + tinner * (scale * inv_std)
+        return cast(tdx, dtype), cast(tdscale, dtype), cast(tdbias, dtype)
 
     return pushforward
 
@@ -248,7 +258,8 @@ def batch_norm(
     """Batch normalisation with the batch's own statistics: `(y, mean, var)`.
 
     y = scale · (x - mean) / √(var + ε) + bias, with mean and biased variance of each channel over
-    all other axes. `x` is (N, …, C), or (N, C, …) with `layout="NCHW"`; the others are (C,).
+    all other axes. `x` is (N, …, C), or (N, C, …) with `layout="NCHW"`; the others are (C,). Of a
+    float16 `x`, mean and variance are float32, for they may be too large or small for float16.
     Derivatives pass through all three results (Ioffe & Szegedy 2015, arXiv:1502.03167).
 
     Raises `ShapeError` when the channels do not fit.
@@ -275,6 +286,8 @@ def batch_norm_inference(
     layout: str = "NHWC",
 ) -> Array:
     """Batch normalisation with given statistics: x · a + (bias - mean · a), a = scale / √(var + ε).
+
+    The result has the dtype of `x`, `scale` and `bias`, whatever that of the statistics.
 
     Raises `ShapeError` when the channels do not fit.
 

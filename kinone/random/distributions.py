@@ -54,14 +54,26 @@ def uniform(
         >>> from kinone import random
         >>> random.uniform(random.key(0), (3,))
         array([0.7336925 , 0.14798313, 0.02283716], dtype=float32)
+
+    Raises `ValueError` for a bound that is not finite in `dtype`.
     """
     wanted = _float(dtype)
     precision = np.finfo(wanted).nmant + 1
-    unit = astype(draw(key, shape, precision), wanted) * 2.0**-precision
-    if isinstance(minval, float) and minval == 0.0 and isinstance(maxval, float) and maxval == 1.0:
-        return unit
+    standard = isinstance(minval, float) and minval == 0.0
+    standard = standard and isinstance(maxval, float) and maxval == 1.0
     low, high = _as(minval, wanted), _as(maxval, wanted)
-    x = low + unit * (high - low)
+    traced = isinstance(low, Tracer) or isinstance(high, Tracer)
+    for name, given, bound in (("minval", minval, low), ("maxval", maxval, high)):
+        if not isinstance(bound, Tracer) and not np.all(np.isfinite(bound)):
+            raise ValueError(f"{name}={given} is not finite in {wanted}, at {source.here()}")
+    unit = astype(draw(key, shape, precision), wanted) * 2.0**-precision
+    if standard:
+        return unit
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = high - low
+        x = low + unit * span
+        if traced or not np.all(np.isfinite(span)):
+            x = np.where(np.isfinite(span), x, low * (1 - unit) + high * unit)
     return np.where(x < high, x, low)  # the sum may be rounded up to maxval
 
 
@@ -86,15 +98,28 @@ def truncated_normal(
     """Standard normal numbers that fall into [lower, upper], which broadcast to `shape`.
 
     Φ⁻¹(u) for u uniform on [Φ(lower), Φ(upper)], computed in float64.
+
+    Raises `ValueError` when `lower` exceeds `upper`, and for an interval so far out (37.5 standard
+    deviations) that float64 has no number for its probability.
     """
     wanted = _float(dtype)
     if shape is None:
         shape = np.broadcast_shapes(np.shape(lower), np.shape(upper))
     low, high = (np.asarray(bound, np.float64) for bound in (lower, upper))
+    interval = f"the interval from lower={lower} to upper={upper}"
+    if not np.all(low <= high):
+        raise ValueError(f"{interval} is empty, at {source.here()}")
     # In the lower half, where probabilities are small numbers with all their digits.
-    mirrored = low + high > 0
+    mirrored = high > -low
     near, far = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
-    p = uniform(key, shape, np.float64, _normal_cdf(near), _normal_cdf(far))
+    start, stop = _normal_cdf(near), _normal_cdf(far)
+    point = (low == high) & np.isfinite(low)
+    if np.any((stop < np.finfo(np.float64).tiny) & ~point):
+        raise ValueError(
+            f"{interval} is too far out: its probability is 0 in float64, at {source.here()}"
+        )
+    # Not 0, whose quantile is infinite: the middle of the first step.
+    p = np.maximum(uniform(key, shape, np.float64, start, stop), stop * 2.0**-54)
     z = ndtri(p)
     z = np.where(mirrored, -z, z)
     return astype(np.minimum(np.maximum(z, low), high), wanted)
@@ -257,7 +282,8 @@ def categorical(key: Key, logits: Array, axis: int = -1, shape: Shape | None = N
 
     The result has the shape of `logits` without the axis, or `shape`, which ends in it.
 
-    Raises `ValueError` when `shape` does not end so, `AxisError` for an axis that is not there.
+    Raises `ValueError` when `shape` does not end so, and when all logits along the axis are -∞;
+    `AxisError` for an axis that is not there.
     """
     dtype = np.result_type(shape_dtype(logits).dtype, np.float16)
     full = np.shape(logits)
@@ -268,6 +294,10 @@ def categorical(key: Key, logits: Array, axis: int = -1, shape: Shape | None = N
         raise ValueError(
             f"shape is {wanted}, and logits of shape {full} give {batch}, with any axes before, "
             f"at {source.here()}"
+        )
+    if not isinstance(logits, Tracer) and np.any(np.all(np.equal(logits, -np.inf), axis=axis)):
+        raise ValueError(
+            f"all logits are -inf along axis {axis}: there is no class to draw, at {source.here()}"
         )
     noise = gumbel(key, (*wanted[: len(wanted) - len(batch)], *full), dtype)
     return np.argmax(logits + noise, axis=axis)

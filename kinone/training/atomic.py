@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -20,6 +21,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     When the block raises, the new file is removed and the old one stays; only a killed process
     leaves its temporary file behind.
 
+    The new file has the permissions of the one that it replaces. A symbolic link stays, and the
+    file that it leads to is replaced.
+
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp(), "note")
         >>> with atomic_write(path) as file:
@@ -29,15 +33,24 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises `OSError` as `open`, `write` and `os.replace` do.
     """
-    folder, name = os.path.split(os.path.abspath(path))
+    target = os.path.realpath(path)
+    try:
+        mode: int | None = os.stat(target).st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", target)
+    folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(8)}.tmp")
     file = open(temporary, "xb")  # noqa: SIM115  (closed below, before the rename)
     try:
         with file:
+            if mode is not None:
+                os.chmod(temporary, stat.S_IMODE(mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import sys
 import time
@@ -22,7 +23,8 @@ class Progress:
     can be piped.
 
     `total` is the number of images (or of anything that `unit` names); `stream` and `clock`, a
-    function that returns seconds, are there for tests.
+    function that returns seconds, are there for tests. A stream that cannot be written to (closed,
+    on a full disk) shows nothing more, and training goes on.
 
         >>> import sys
         >>> with Progress(256, label="epoch 1", stream=sys.stdout, clock=lambda: 0.0) as progress:
@@ -42,14 +44,14 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.total = total
+        self.total = _whole("total", total)
         self.done = 0
         self._label = label
         self._unit = unit
         # None where standard error is closed: there is then nobody to show anything to.
         self._stream: TextIO | None = sys.stderr if stream is None else stream
         self._clock = clock
-        self._terminal = self._stream is not None and self._stream.isatty()
+        self._terminal = self._stream is not None and _is_terminal(self._stream)
         self._pause = 0.1 if self._terminal else every
         wide = self._stream is not None and _encodes(self._stream, "━─")
         self._blocks = ("━", "─") if wide else ("#", "-")
@@ -61,7 +63,7 @@ class Progress:
 
     def update(self, count: int = 1, /, **values: float) -> None:
         """Counts `count` more images and shows the newest values, such as `loss=0.3`."""
-        self.done += count
+        self.done += _whole("count", count)
         self._values.update({name: float(value) for name, value in values.items()})
         self._tick()
         if self._shown is None or self._now - self._shown >= self._pause:
@@ -126,6 +128,20 @@ class Progress:
             self._stream.flush()
         except (OSError, ValueError):  # a full disk, a closed stream: no reason to stop training
             self._stream = None
+
+
+def _whole(name: str, number: int) -> int:
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name} is {number!r}, and a whole number is wanted") from None
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (OSError, ValueError):  # closed
+        return False
 
 
 def _encodes(stream: TextIO, text: str) -> bool:

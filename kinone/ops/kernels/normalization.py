@@ -10,6 +10,8 @@ took 1.8, 1.4, 1.1 ms in blocks of 256 kB, 512 kB, 1 MB.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .parallel import for_blocks
@@ -25,6 +27,7 @@ def batch_norm(
 ) -> tuple[Array, Array, Array, Array]:
     """(y, mean, var, inv_std) of x (..., C); var is the biased one, each of the three is (C,).
 
+    These are in `statistics_dtype`: in float16 the square of a deviation of 256 is infinite.
     The variance is taken about each block's own mean and combined in float64 (Chan, Golub and
     LeVeque, 1983): it is right for a mean far larger than the standard deviation.
     """
@@ -48,9 +51,9 @@ def batch_norm(
     for_blocks(normalise, len(wide), _block_rows(wide))
     return (
         y.reshape(x.shape).astype(dtype, copy=False),
-        centre.astype(x.dtype, copy=False),
-        var.astype(x.dtype),
-        inv_std.astype(x.dtype),
+        centre,
+        var.astype(wide.dtype),
+        inv_std.astype(wide.dtype),
     )
 
 
@@ -98,9 +101,16 @@ def batch_norm_gradient(
     for_blocks(differentiate, len(wide), step)
     return (
         dx.reshape(x.shape).astype(dtype, copy=False),
-        dscale.astype(scale.dtype),
-        dbias.astype(scale.dtype),
+        dscale.astype(dtype),
+        dbias.astype(dtype),
     )
+
+
+def statistics_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """That of mean and variance: float32 for float16, float64 for integers, else that of x."""
+    if dtype == np.float16:
+        return np.dtype(np.float32)
+    return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
 def _statistics(wide: Array, channels: int) -> tuple[Array, Array]:
@@ -138,11 +148,11 @@ def _block_rows(wide: Array) -> int:
 
 
 def _wide(x: Array) -> Array:
-    """x as a contiguous (rows / r, r * C), r as large as divides the rows; float16 as float32."""
+    """x as a contiguous (rows / r, r * C), r as large as divides the rows."""
     channels = x.shape[-1]
     rows = x.size // max(channels, 1)
     repeats = next((r for r in range(max(_ROW // max(channels, 1), 1), 1, -1) if rows % r == 0), 1)
-    dtype = np.dtype(np.float32) if x.dtype == np.float16 else x.dtype
+    dtype = statistics_dtype(x.dtype)
     return np.ascontiguousarray(x, dtype).reshape(rows // repeats, repeats * channels)
 
 

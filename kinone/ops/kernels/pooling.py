@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from .windows import Block, Padding, Sizes, block_windows, blocks, output_shape
 # Bytes of a block of outputs, or of inputs where those are what is written.
 _BLOCK = 1 << 20
 _INPUT_BLOCK = 2 << 20
+# Bytes of the integers that may stand for the bits of a number; complex128 and longdouble have more.
+_INTEGER_SIZES = (1, 2, 4, 8)
 
 
 def max_pool(
@@ -28,12 +31,18 @@ def max_pool(
 
     Padding counts as minus infinity, and is never the position as long as the window holds any
     input. NaN wins, and the first NaN is the one found (np.argmax's rule).
+
+    Raises `TypeError` for a dtype that is not of numbers or booleans.
     """
+    if x.dtype.kind not in "biufc":
+        raise TypeError(
+            f"max_pool takes booleans, integers, floating-point and complex numbers, not {x.dtype}"
+        )
     dilation = dilation or (1,) * len(window)
     out = output_shape(x.shape[1:-1], window, strides, padding, dilation)
     y = np.empty((x.shape[0], *out, x.shape[-1]), x.dtype)
     index = np.empty(y.shape, np.min_scalar_type(max(math.prod(window) - 1, 0)))
-    lowest = -np.inf if np.issubdtype(x.dtype, np.inexact) else np.iinfo(x.dtype).min
+    lowest = _lowest(x.dtype)
     low = tuple(pad for pad, _ in padding)
     first_inside = _first_inside(x.shape[1:-1], out, window, strides, padding, dilation)
     first_inside = first_inside.astype(index.dtype)
@@ -72,8 +81,12 @@ def max_pool_gather(
     def compute(images: slice) -> None:
         for number, target, source in taps:
             where = index[images][target] == number
-            part = _as_bits(chosen[images][target])
-            np.bitwise_or(part, _where(where, t[images][source]), out=part)
+            part = chosen[images][target]
+            if t.itemsize in _INTEGER_SIZES:
+                part = _as_bits(part)
+                np.bitwise_or(part, _where(where, t[images][source]), out=part)
+            else:
+                np.copyto(part, t[images][source], where=where)
 
     for_blocks(compute, len(index), _images_in_block(t))
     return chosen
@@ -98,7 +111,10 @@ def max_pool_scatter(
         for number, target, source in taps:
             where = index[images][target] == number
             part = dx[images][source]
-            np.add(part, _where(where, g[images][target]).view(g.dtype), out=part)
+            if g.itemsize in _INTEGER_SIZES:
+                np.add(part, _where(where, g[images][target]).view(g.dtype), out=part)
+            else:
+                np.add(part, g[images][target], out=part, where=where)
 
     for_blocks(compute, len(dx), _images_in_block(dx))
     return dx
@@ -157,6 +173,13 @@ def avg_pool_gradient(
 
     for_blocks(compute, len(dx), _images_in_block(dx))
     return dx
+
+
+def _lowest(dtype: np.dtype[Any]) -> float:
+    """What padding counts as."""
+    if dtype.kind in "fc":
+        return -np.inf
+    return False if dtype.kind == "b" else np.iinfo(dtype).min
 
 
 def _first_equal(slices: list[Array], best: Array, found: Array) -> None:
