@@ -93,6 +93,43 @@ def test_the_file_has_the_permissions_of_any_new_file(saved, tmp_path):
     assert saved.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_the_new_file_has_the_permissions_of_the_old_one(saved):
+    for mode in (0o640, 0o600, 0o444):
+        saved.chmod(mode)
+        save_checkpoint(saved, TREE)
+        assert saved.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs symbolic links")
+def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path, monkeypatch):
+    for folder in ("runs", "links"):
+        (tmp_path / folder).mkdir()
+    link, target = tmp_path / "links" / "latest.npz", tmp_path / "runs" / "model.npz"
+    link.symlink_to("../runs/model.npz")
+    monkeypatch.chdir(tmp_path / "links")
+    for number in range(2):  # the target is made, then replaced
+        save_checkpoint("latest.npz", {"n": number})
+        assert link.is_symlink()
+        assert not target.is_symlink()
+        assert load_checkpoint(target).tree == {"n": number}
+    assert folder_of(link) == ["latest.npz"]
+    assert folder_of(target) == ["model.npz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match="not saved, Not a regular file"):
+        save_checkpoint(path, TREE)
+    assert path.is_fifo()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CheckpointError, match="not saved"):
+        save_checkpoint(tmp_path / "loop", TREE)
+    assert folder_of(path) == ["loop", "pipe"]
+
+
 def test_a_long_file_name_is_no_problem(tmp_path):
     path = tmp_path / ("é" * 120 + ".npz")
     save_checkpoint(path, TREE)

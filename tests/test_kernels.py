@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kinone as kn
+from kinone import ops
 from kinone.ops.kernels import parallel, products, winograd
 from kinone.ops.kernels.convolution import conv, conv_input_gradient, conv_weight_gradient
 from kinone.ops.kernels.normalization import batch_norm, batch_norm_gradient
@@ -449,6 +451,37 @@ def test_pooling_of_infinite_and_integer_values() -> None:
     np.testing.assert_array_equal(dx.ravel(), [0, np.inf, 0, np.nan, 0, -np.inf, 0, 1])
 
 
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128, np.longdouble, np.clongdouble])
+def test_max_pool_of_wide_numbers(dtype: Any) -> None:
+    x = RNG(8).standard_normal((2, 7, 6, 3))
+    geometry: Any = {"window": (3, 2), "strides": (2, 1), "padding": ((1, 1), (0, 1))}
+    want_y, want_index = max_pool(x, **geometry)
+    y, index = max_pool(x.astype(dtype), **geometry)
+    np.testing.assert_array_equal(y, want_y.astype(dtype))
+    np.testing.assert_array_equal(index, want_index)
+    t, g = RNG(9).standard_normal(x.shape), RNG(9).standard_normal(y.shape)
+    chosen = max_pool_gather(t.astype(dtype), index, **geometry)
+    np.testing.assert_array_equal(chosen, max_pool_gather(t, index, **geometry).astype(dtype))
+    dx = max_pool_scatter(g.astype(dtype), index, input_shape=(7, 6), **geometry)
+    want = max_pool_scatter(g, index, input_shape=(7, 6), **geometry)
+    assert dx.dtype == dtype
+    np.testing.assert_allclose(dx, want, rtol=1e-5, atol=1e-6)
+
+
+def test_max_pool_of_booleans_and_of_what_are_no_numbers() -> None:
+    geometry: Any = {"window": (2,), "strides": (2,), "padding": ((1, 1),)}
+    flags = np.array([False, False, True, True, False, True]).reshape(1, 6, 1)
+    y, index = max_pool(flags, **geometry)
+    assert y.dtype == np.bool_
+    assert y.ravel().tolist() == [False, True, True, True]
+    assert index.ravel().tolist() == [1, 1, 0, 0]
+    moved = max_pool_scatter(y, index, input_shape=(6,), **geometry)
+    assert moved.ravel().tolist() == [False, False, True, True, False, True]
+    for other in ("U1", object, "M8[s]"):
+        with pytest.raises(TypeError, match="max_pool takes booleans, integers, floating-point"):
+            max_pool(np.zeros((1, 4, 1), other), **geometry)
+
+
 def test_max_pool_with_dilation_is_torch() -> None:
     x = RNG(6).standard_normal((2, 12, 11, 4))
     geometry: Any = {
@@ -555,6 +588,76 @@ def test_batch_norm_takes_any_memory_layout() -> None:
     plain = batch_norm_gradient(g.copy(), x.copy(), scale, mean, inv_std)
     for a, b in zip(ours, plain, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-13)
+
+
+def test_batch_norm_of_float16_has_float32_statistics() -> None:
+    rng = RNG(5)
+    x = (rng.standard_normal((64, 3)) * 1000 + 100).astype(np.float16)
+    g = rng.standard_normal(x.shape).astype(np.float16)
+    scale, bias = np.ones(3, np.float16), np.zeros(3, np.float16)
+    y, mean, var, inv_std = batch_norm(x, scale, bias, 1e-5)
+    assert y.dtype == np.float16
+    assert mean.dtype == var.dtype == inv_std.dtype == np.float32
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(var, exact.var(0), rtol=1e-5)
+    dx, dscale, dbias = batch_norm_gradient(g, x, scale, mean, inv_std)
+    assert dx.dtype == dscale.dtype == dbias.dtype == np.float16
+    wide = (a.astype(np.float64) for a in (g, x, scale, mean, inv_std))
+    for ours, wanted in zip((dx, dscale, dbias), batch_norm_gradient(*wide), strict=True):
+        assert np.any(ours != 0)
+        np.testing.assert_allclose(ours, wanted, rtol=2e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtypes", list(itertools.product([np.float16, np.float32], repeat=3)))
+def test_batch_norm_derivatives_of_float16(dtypes: Any) -> None:
+    rng = RNG(6)
+
+    def f(*operands: Any) -> Any:
+        return ops.batch_norm(*operands)
+
+    def seconds(*operands: Any) -> Any:
+        ys, pullback = kn.vjp(f, *operands)
+        return pullback(tuple(np.cos(y) for y in ys))
+
+    # The second derivatives by the variance grow with x, out of float16.
+    for function, spread in ((f, 1000), (seconds, 2)):
+        x = (rng.standard_normal((16, 3)) * spread).astype(dtypes[0])
+        operands = (x, *(np.ones(3, dtype) for dtype in dtypes[1:]))
+        ys, pullback = kn.vjp(function, *operands)
+        wide = tuple(a.astype(np.float64) for a in operands)
+        exact, exact_pullback = kn.vjp(function, *wide)
+        tangents = tuple(rng.standard_normal(a.shape).astype(a.dtype) for a in operands)
+        pushed = kn.jvp(function, operands, tangents)[1]
+        exact_pushed = kn.jvp(function, wide, tuple(t.astype(np.float64) for t in tangents))[1]
+        gs = tuple(rng.standard_normal(y.shape).astype(y.dtype) for y in ys)
+        pulled = pullback(gs)
+        exact_pulled = exact_pullback(tuple(g.astype(np.float64) for g in gs))
+        for primals, found, wanted in (
+            (operands, pulled, exact_pulled),
+            (ys, ys, exact),
+            (ys, pushed, exact_pushed),
+        ):
+            for primal, a, b in zip(primals, found, wanted, strict=True):
+                assert a.dtype == primal.dtype
+                np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-2 * np.abs(b).max())
+
+
+def test_batch_norm_inference_of_float16_with_float32_statistics() -> None:
+    x, ones = np.full((2, 3), 3000, np.float16), np.ones(3, np.float16)
+    y = ops.batch_norm_inference(
+        x, ones, ones, np.zeros(3, np.float32), np.full(3, 1e6, np.float32)
+    )
+    assert y.dtype == np.float16
+    np.testing.assert_array_equal(y, np.float16(4))
+
+
+def test_batch_norm_of_integers() -> None:
+    x, one = np.arange(8).reshape(4, 2), np.ones(2)
+    for ours, wanted in zip(
+        ops.batch_norm(x, one, one), ops.batch_norm(x.astype(float), one, one), strict=True
+    ):
+        np.testing.assert_array_equal(ours, wanted)
 
 
 # --- threads -------------------------------------------------------------------------------------

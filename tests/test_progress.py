@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -196,3 +197,42 @@ def test_a_stream_that_is_closed_or_full_never_stops_training(monkeypatch):
             progress.update(1, loss=0.5)
             progress.update(1, loss=0.5)
         assert progress.done == 2
+
+
+def test_a_stream_closed_before_or_in_between_never_stops_training():
+    closed = io.StringIO()
+    closed.close()
+    with Progress(2, stream=closed, clock=Clock()) as progress:
+        progress.update(2)
+    assert progress.done == 2
+    stream = Terminal()
+    with Progress(2, stream=stream, clock=Clock()) as progress:
+        progress.update(1)
+        stream.close()
+        progress.update(1)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_standard_error_that_cannot_be_written_to(redirection):
+    script = (
+        "from kinone.training import Progress\n"
+        "with Progress(2, every=0) as progress:\n"
+        "    for _ in range(2): progress.update(1)\n"
+        "print('trained')"
+    )
+    command = f'exec "$0" -c "$1" {redirection}'
+    found = subprocess.run(
+        ["sh", "-c", command, sys.executable, script], stdout=subprocess.PIPE, text=True
+    )
+    assert found.stdout == "trained\n"
+
+
+def test_numbers_are_whole():
+    with pytest.raises(TypeError, match=r"total is 2\.5, and a whole number is wanted"):
+        Progress(2.5)  # type: ignore[arg-type]
+    progress = Progress(np.int64(3), stream=io.StringIO(), clock=Clock())
+    with pytest.raises(TypeError, match=r"count is 0\.5, and a whole number is wanted"):
+        progress.update(0.5)  # type: ignore[arg-type]
+    progress.update(np.int32(3))
+    assert progress.done == 3

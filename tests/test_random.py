@@ -484,3 +484,73 @@ def test_randint_over_all_integers():
     assert len(np.unique(x)) == 1000
     assert (x < 0).any()
     assert (x > 0).any()
+
+
+def test_uniform_over_a_span_that_overflows():
+    for dtype, bound in ((np.float64, 1.7e308), (np.float16, 6e4)):
+        x = random.uniform(key(1), (N,), dtype, -bound, bound).astype(np.float64)
+        assert stats.kstest(x / bound, stats.uniform(-1, 2).cdf).statistic < 0.02
+        assert -bound <= x.min() < -0.99 * bound
+        assert 0.99 * bound < x.max() <= bound
+    lows = np.array([-1.7e308, 0.0])
+    mixed = random.uniform(key(1), (1000, 2), np.float64, lows, -lows + 1)
+    plain = random.uniform(key(1), (1000, 2), np.float64, 0.0, np.float64(1))
+    np.testing.assert_array_equal(mixed[:, 1], plain[:, 1])
+    # Traced bounds take the same way.
+    f = lambda low, high: random.uniform(key(1), (3,), np.float64, low, high)  # noqa: E731
+    with np.errstate(all="ignore"):
+        traced = kn.graph(f)(np.float64(0), np.float64(1))(
+            np.float64(-1.7e308), np.float64(1.7e308)
+        )
+        slopes = kn.grad(lambda b: np.sum(f(-b, b)))(1.7e308)
+    np.testing.assert_array_equal(traced, f(-1.7e308, 1.7e308))
+    np.testing.assert_allclose(slopes, np.sum(f(-1.0, 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "dtype"),
+    [((0.0, math.inf), np.float64), ((math.nan, 1.0), np.float32), ((0.0, 1e5), np.float16)],
+)
+def test_uniform_bounds_that_are_not_finite_are_refused(bounds, dtype):
+    with (
+        warnings.catch_warnings(action="error"),
+        pytest.raises(ValueError, match=r"(min|max)val=.* is not finite in float"),
+    ):
+        random.uniform(key(1), (3,), dtype, *bounds)
+
+
+def test_truncated_normal_of_half_lines(monkeypatch):
+    with warnings.catch_warnings(action="error"):
+        x = random.truncated_normal(key(5), -math.inf, math.inf, (N,), np.float64)
+        tail = random.truncated_normal(key(5), 37.0, math.inf, (N,), np.float64)
+    assert stats.kstest(x, "norm").pvalue > SURE
+    assert stats.kstest((tail - 37) * 37, "expon").statistic < 0.01
+    assert random.truncated_normal(key(5), 40.0, 40.0) == 40
+    # Even the smallest probability that can be drawn has a finite quantile.
+    monkeypatch.setattr(
+        random.distributions, "draw", lambda key, shape, bits: np.zeros(shape, np.uint64)
+    )
+    for lower, upper in ((-math.inf, math.inf), (-math.inf, 3.0), (-3.0, math.inf)):
+        z = random.truncated_normal(key(5), lower, upper, (), np.float64)
+        assert 8 < abs(z) < 9
+
+
+@pytest.mark.parametrize("bounds", [(40.0, math.inf), (40.0, 41.0), (-41.0, -40.0), (38.0, 39.0)])
+def test_truncated_normal_without_probability_is_refused(bounds):
+    with pytest.raises(ValueError, match="too far out: its probability is 0 in float64"):
+        random.truncated_normal(key(5), *bounds)
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 0.0), (math.nan, 1.0), (0.0, [1.0, -1.0])])
+def test_truncated_normal_of_an_empty_interval_is_refused(bounds):
+    with pytest.raises(ValueError, match="is empty"):
+        random.truncated_normal(key(5), *bounds)
+
+
+def test_categorical_without_a_class_is_refused():
+    some = np.array([[0.0, -np.inf], [-np.inf, -np.inf]])
+    for logits in ([-np.inf] * 3, some, np.zeros((2, 0))):
+        with pytest.raises(ValueError, match="all logits are -inf along axis -1"):
+            random.categorical(key(9), np.array(logits))
+    assert (random.categorical(key(9), some[:1], shape=(100, 1)) == 0).all()
+    assert random.categorical(key(9), np.zeros((0, 3))).shape == (0,)

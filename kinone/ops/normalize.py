@@ -299,7 +299,8 @@ def batch_norm_inference(
     x = to_channels_last(x) if first else x
     _check_channels(x, scale, bias, mean, var)
     factor = scale / np.sqrt(var + epsilon)
-    y = x * factor + (bias - mean * factor)
+    dtype = result_type(shape_dtype(x), shape_dtype(scale), shape_dtype(bias))
+    y = cast(x * factor + (bias - mean * factor), dtype)
     return to_channels_first(y) if first else y
 
 

@@ -59,17 +59,16 @@ def uniform(
     """
     wanted = _float(dtype)
     precision = np.finfo(wanted).nmant + 1
-    standard = isinstance(minval, float) and minval == 0.0
-    standard = standard and isinstance(maxval, float) and maxval == 1.0
-    low, high = _as(minval, wanted), _as(maxval, wanted)
+    with np.errstate(over="ignore"):
+        low, high = _as(minval, wanted), _as(maxval, wanted)
     traced = isinstance(low, Tracer) or isinstance(high, Tracer)
     for name, given, bound in (("minval", minval, low), ("maxval", maxval, high)):
         if not isinstance(bound, Tracer) and not np.all(np.isfinite(bound)):
             raise ValueError(f"{name}={given} is not finite in {wanted}, at {source.here()}")
     unit = astype(draw(key, shape, precision), wanted) * 2.0**-precision
-    if standard:
+    if isinstance(minval, float) and minval == 0.0 and isinstance(maxval, float) and maxval == 1.0:
         return unit
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # a span may be infinite
         span = high - low
         x = low + unit * span
         if traced or not np.all(np.isfinite(span)):

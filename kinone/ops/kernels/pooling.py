@@ -20,7 +20,7 @@ from .windows import Block, Padding, Sizes, block_windows, blocks, output_shape
 # Bytes of a block of outputs, or of inputs where those are what is written.
 _BLOCK = 1 << 20
 _INPUT_BLOCK = 2 << 20
-# Bytes of the integers that may stand for the bits of a number; complex128 and longdouble have more.
+# Bytes of the integers that may stand for a number's bits; complex128 and longdouble have more.
 _INTEGER_SIZES = (1, 2, 4, 8)
 
 
