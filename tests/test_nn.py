@@ -563,3 +563,12 @@ def test_bad_options():
         initializers.variance_scaling(1.0, "fan", "normal")
     with pytest.raises(ValueError, match="truncated_normal"):
         initializers.variance_scaling(1.0, "fan_in", "gaussian")
+
+
+def test_batch_norm_of_half_precision_keeps_its_state_in_single():
+    layer, x = nn.BatchNorm(), 1000 * np.random.default_rng(0).standard_normal((64, 3))
+    params, state = layer.init(random.key(0), kn.ShapeDtype((1, 3), np.float16))
+    y, new = layer.apply(params, state, x.astype(np.float16), train=True)
+    assert y.dtype == np.float16
+    assert {leaf.dtype for leaf in kn.tree.leaves((state, new))} == {np.dtype(np.float32)}
+    assert np.isfinite(new["var"]).all()

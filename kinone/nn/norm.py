@@ -71,7 +71,8 @@ def BatchNorm(
             "scale": scale_init(key["scale"], shape, dtype),
             "bias": bias_init(key["bias"], shape, dtype),
         }
-        return params, {"mean": np.zeros(shape, dtype), "var": np.ones(shape, dtype)}
+        wide = np.result_type(dtype, np.float32)  # a variance may be too large for float16
+        return params, {"mean": np.zeros(shape, wide), "var": np.ones(shape, wide)}
 
     def apply(
         params: Params, state: State, x: Array, train: bool, key: Key | None
