@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import source
 from ..errors import TreeError
 from .paths import diff, flatten_with_path, leaves_with_path, paths, treedef_paths
 from .structure import (
@@ -76,7 +77,9 @@ def _flatten_up_to(treedef: TreeDef, other: Tree, tree: Tree) -> list[Any]:
         )
 
     if not descend(treedef, other):
-        raise TreeError("the trees differ:\n" + diff(tree, other))
+        raise TreeError(
+            f"the trees do not have the same structure, at {source.here()}\n" + diff(tree, other)
+        )
     return found
 
 
