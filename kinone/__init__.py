@@ -7,6 +7,7 @@
 The public names:
 
     kn.grad, value_and_grad, vjp, jvp      derivatives of ordinary functions
+    kn.vmap                                one example's function, of many at once
     kn.graph, eval_shape                   the program and the shapes of a function
     kn.ops                                 every primitive with its rules
     kn.tree, kn.random                     trees of arrays; explicit keys
@@ -25,7 +26,7 @@ from .core import ShapeDtype
 from .errors import KeyReuseWarning, KinoneError
 from .graph import Graph, eval_shape, graph
 from .ops import stop_gradient
-from .transforms import grad, jvp, value_and_grad, vjp
+from .transforms import grad, jvp, value_and_grad, vjp, vmap
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` loads them
     from . import data, losses, models, nn, optim, random, testing, training
@@ -68,4 +69,5 @@ __all__ = [
     "tree",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

@@ -51,9 +51,17 @@ class MissingRuleError(KinoneError, TypeError):
     """A NumPy function, or a derivative, for which Kinone has no rule."""
 
 
+class BatchError(KinoneError, ValueError):
+    """Axes that `vmap` cannot map over: of different lengths, not there, or not said."""
+
+
 class CheckpointError(KinoneError, ValueError):
     """A checkpoint that is damaged, of another model, or not a checkpoint at all."""
 
 
 class KeyReuseWarning(UserWarning):
     """A random key consumed twice: the two draws are the same numbers, not independent ones."""
+
+
+class BatchLoopWarning(UserWarning):
+    """A primitive without a batching rule, which `vmap` calls once for each example."""

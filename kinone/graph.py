@@ -160,7 +160,7 @@ class GraphTracer(Tracer):
     __slots__ = ("_location", "variable")
 
     def __init__(self, trace: GraphTrace, var: Var, location: Location | None) -> None:
-        self.trace = trace
+        self._trace = trace
         self.variable = var
         self._location = location
 
@@ -173,10 +173,10 @@ class GraphTracer(Tracer):
         return self._location
 
     def _cut(self, what: str) -> Any:
-        if not self.trace.alive:
+        if not self._trace.alive:
             return leaked(self)
         return TracerConversionError(
-            f"{what} has no answer while {self.trace.name} traces: x is {self.aval}, "
+            f"{what} has no answer while {self._trace.name} traces: x is {self.aval}, "
             f"its numbers are not there yet, at {source.here()}\n"
             "  Write np.where(condition, a, b) for `a if condition else b`, np.stack([a, b]) for "
             "np.array([a, b]), or make the argument a plain Python value."
@@ -203,9 +203,9 @@ class GraphTrace(Trace):
         return tracers if primitive.multiple else tracers[0]
 
     def atom(self, value: Array) -> Atom:
-        if isinstance(value, GraphTracer) and value.trace is self:
+        if isinstance(value, GraphTracer) and value._trace is self:
             return value.variable
-        if isinstance(value, Tracer) and not value.trace.alive:
+        if isinstance(value, Tracer) and not value._trace.alive:
             raise leaked(value)
         if isinstance(value, (Tracer, np.ndarray, np.generic, bool, int, float, complex)):
             return Constant(value)
@@ -293,7 +293,7 @@ def without_dead_code(program: Graph) -> Graph:
     needed = {atom for atom in program.outputs if isinstance(atom, Var)}
     kept = []
     for equation in reversed(program.equations):
-        if needed.intersection(equation.outputs):
+        if equation.primitive.effect or needed.intersection(equation.outputs):
             kept.append(equation)
             needed.update(atom for atom in equation.inputs if isinstance(atom, Var))
     return Graph(

@@ -127,7 +127,7 @@ def declaration() -> Place | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name not in ("kinone.core.primitive", "kinone.ops.declare"):
+        if name != "kinone.core.primitive" and not name.startswith("kinone.ops.declare"):
             return Place(frame.f_code.co_filename, frame.f_lineno, "")
         frame = frame.f_back
     return None

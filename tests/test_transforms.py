@@ -705,7 +705,7 @@ def test_nothing_is_kept_after_grad() -> None:
     def f(x: Any) -> Any:
         y = np.tanh(x)
         refs.append(weakref.ref(y.value))
-        refs.append(weakref.ref(y.trace))
+        refs.append(weakref.ref(y._trace))
         return np.sum(y)
 
     gc.collect()

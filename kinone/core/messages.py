@@ -51,7 +51,7 @@ def describe_operand(x: Array) -> str:
     label = None
     inner = x
     while label is None and hasattr(inner, "aval"):  # a tracer
-        label = inner.trace.label(inner)
+        label = inner._trace.label(inner)
         inner = getattr(inner, "value", None)
     try:
         text = repr(shape_dtype(x))
@@ -76,10 +76,10 @@ def leaf_error(path: str, leaf: Any, name: str) -> LeafError:
 def leaked(tracer: Any) -> LeakedTracerError:
     """The error for a tracer that outlived its trace."""
     return LeakedTracerError(
-        f"a value of {tracer.trace.name} was used after it had returned\n"
+        f"a value of {tracer._trace.name} was used after it had returned\n"
         f"  used at {source.here()}\n"
         f"  made at {source.describe(tracer.location)}\n"
-        f"  by {tracer.trace.name} called at {source.describe(tracer.trace.started)}\n"
+        f"  by {tracer._trace.name} called at {source.describe(tracer._trace.started)}\n"
         "  Return the value from the function (has_aux=True for extra results) instead of storing "
         "it outside."
     )
@@ -87,10 +87,10 @@ def leaked(tracer: Any) -> LeakedTracerError:
 
 def cut(tracer: Any, what: str) -> LeakedTracerError | TracerConversionError:
     """The error for taking the number out of a tracer."""
-    if not tracer.trace.alive:
+    if not tracer._trace.alive:
         return leaked(tracer)
     return TracerConversionError(
-        f"{what} would take the number out of a value traced by {tracer.trace.name}, "
+        f"{what} would take the number out of a value traced by {tracer._trace.name}, "
         f"at {source.here()}\n"
         "  and its gradient would be cut without a word. Compute with NumPy functions on x "
         "(np.sqrt(x), not math.sqrt(x); np.stack([a, b]), not np.array([a, b]) or y[0] = a; "

@@ -23,6 +23,15 @@ class Primitive:
     vjp(wanted, y, xs, params)              the pullback `g -> [cotangent, …]`, one for each operand
                                             whose flag in `wanted` is set; None where it is zero
     jvp(y, xs, tangents, params)            the tangent of `y`; a tangent that is None is zero
+    batch(size, batched, *xs, **params)     the results of a whole batch: an operand whose flag in
+                                            `batched` is set has the batch axis, of length `size`,
+                                            first, and so have all results. Without it vmap loops
+    run_vjp(wanted, xs, params)             `(y, pullback)`, in place of the operation and `vjp`
+                                            where the forward run must itself be another one
+    run_jvp(xs, tangents, params)           `(y, tangent)`, likewise
+
+    An `effect` is run for what it does (print, check): no pass over a program leaves it away, merges
+    two of them, or moves one over another.
 
     A `weak` primitive is one of Python's operators: of Python numbers it makes a Python number.
     Where `vjp` is None the result is constant as far as derivatives go (`floor`, `x > 0`), and
@@ -37,8 +46,12 @@ class Primitive:
         shape: Callable[..., Any],
         vjp: Callable[..., Any] | None,
         jvp: Callable[..., Any] | None,
+        batch: Callable[..., Any] | None = None,
+        run_vjp: Callable[..., Any] | None = None,
+        run_jvp: Callable[..., Any] | None = None,
         multiple: bool = False,
         weak: bool = False,
+        effect: bool = False,
         samples: Callable[[], Sequence[Any]] | None = None,
     ) -> None:
         if name in registry:
@@ -54,8 +67,12 @@ class Primitive:
         self.shape = shape
         self.vjp = vjp
         self.jvp = jvp
+        self.batch = batch
+        self.run_vjp = run_vjp
+        self.run_jvp = run_jvp
         self.multiple = multiple
         self.weak = weak
+        self.effect = effect
         self.samples = samples
         self.declared = source.declaration()
         registry[name] = self
@@ -64,15 +81,15 @@ class Primitive:
         trace: Trace | None = None
         level: float = 0
         for arg in args:
-            if isinstance(arg, Tracer) and arg.trace.level > level:
-                trace = arg.trace
+            if isinstance(arg, Tracer) and arg._trace.level > level:
+                trace = arg._trace
                 level = trace.level
         try:
             if trace is None:
                 y = self.impl(*args, **params)
                 return weaken(y, args) if self.weak and isinstance(y, np.generic) else y
             if not trace.alive:
-                raise leaked(next(arg for arg in args if getattr(arg, "trace", None) is trace))
+                raise leaked(next(arg for arg in args if getattr(arg, "_trace", None) is trace))
             return trace.process(self, args, params)
         except Exception as error:
             explain(error, self.name, args)

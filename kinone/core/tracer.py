@@ -95,8 +95,8 @@ class Tracer:
     raises and says what to write instead.
     """
 
-    __slots__ = ("trace",)
-    trace: Trace
+    __slots__ = ("_trace",)
+    _trace: Trace
 
     @property
     def aval(self) -> ShapeDtype:
@@ -301,7 +301,7 @@ class Tracer:
         raise self._cut("pickling x")
 
     def __repr__(self) -> str:
-        return f"<{self.aval} traced by {self.trace.name}>"
+        return f"<{self.aval} traced by {self._trace.name}>"
 
     def __format__(self, spec: str) -> str:
         return repr(self)

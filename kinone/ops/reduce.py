@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
+from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
 from .declare import linear, primitive, promote
 from .samples import Sample, values
 from .shape import astype, normalize_axes
@@ -40,6 +40,15 @@ def spread(g: Array, shape: tuple[int, ...]) -> Array:
     return copy
 
 
+def over_batch(reduction: Any) -> Any:
+    """The batch rule of a reduction over axes: the same one, its axes one place further."""
+
+    def batch(size: int, batched: Sequence[bool], x: Array, *, axis: Any, keepdims: bool) -> Array:
+        return reduction()(x, axis=tuple([i + 1 for i in axis]), keepdims=keepdims)
+
+    return batch
+
+
 def reduction_samples() -> list[Sample]:
     return [
         Sample((values(3, 4),), {"axis": (0, 1), "keepdims": False}),
@@ -58,11 +67,12 @@ def _sum_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> Shape
     return ShapeDtype(reduced_shape(x, axis, keepdims), dtype)
 
 
-sum_p = linear(
+sum_p: Primitive = linear(
     "sum",
     lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
     shape=_sum_shape,
     transpose=lambda g, x, *, axis, keepdims: spread(restore(g, x, axis), x.shape),
+    batch=over_batch(lambda: sum_p),
     samples=lambda: [
         *reduction_samples(),
         Sample((values(0, 3),), {"axis": (0,), "keepdims": False}),

@@ -19,11 +19,12 @@ from .samples import Sample, values
 
 # ---- one operand ---------------------------------------------------------------------------------
 
-reshape_p = linear(
+reshape_p: Primitive = linear(
     "reshape",
     lambda x, *, shape: np.reshape(x, shape),
     shape=lambda x, *, shape: ShapeDtype(shape, x.dtype),
     transpose=lambda g, x, *, shape: np.reshape(g, x.shape),
+    batch=lambda size, batched, x, *, shape: reshape_p(x, shape=(size, *shape)),
     samples=lambda: [
         Sample((values(3, 4),), {"shape": (2, 6)}),
         Sample((values(1, 1),), {"shape": ()}),
@@ -61,11 +62,12 @@ def ravel(a: Array, order: str = "C") -> Array:
     return reshape(a, -1, order=order)
 
 
-transpose_p = linear(
+transpose_p: Primitive = linear(
     "transpose",
     lambda x, *, axes: np.transpose(x, axes),
     shape=lambda x, *, axes: ShapeDtype([x.shape[i] for i in axes], x.dtype),
     transpose=lambda g, x, *, axes: np.transpose(g, tuple(int(i) for i in np.argsort(axes))),
+    batch=lambda size, batched, x, *, axes: transpose_p(x, axes=(0, *[i + 1 for i in axes])),
     samples=lambda: [
         Sample((values(2, 3, 4),), {"axes": (2, 0, 1)}),
         Sample((values(3),), {"axes": (0,)}),

@@ -88,6 +88,14 @@ class Arguments:
             start = stop
         return trees
 
+    def labels(self) -> list[str]:
+        """The names of all leaves."""
+        found = []
+        for key, treedef in zip(self.keys, self.treedefs, strict=True):
+            name = self._parameter(key)
+            found += [f"{name}/{path}" if path else name for path in tree.treedef_paths(treedef)]
+        return found
+
     def label(self, index: int) -> str:
         """The name of a leaf as the user knows it: `params/layers/0/w`."""
         found = 0
@@ -100,15 +108,19 @@ class Arguments:
         raise IndexError(index)
 
     def _parameter(self, key: int | str) -> str:
-        if isinstance(key, str):
-            return key
-        try:
-            parameters = list(inspect.signature(self.fun).parameters.values())
-        except (TypeError, ValueError):
-            return f"argument {key}"
-        if key < len(parameters) and parameters[key].kind is not parameters[key].VAR_POSITIONAL:
-            return parameters[key].name
-        return f"argument {key}"
+        return key if isinstance(key, str) else parameter_names(self.fun, key + 1)[key]
+
+
+def parameter_names(fun: Callable[..., Any], count: int) -> list[str]:
+    """The names of a function's first `count` positional parameters, as far as it names them."""
+    try:
+        parameters = inspect.signature(fun).parameters.values()
+    except (TypeError, ValueError):
+        parameters = {}.values()
+    positional = [
+        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return [positional[i] if i < len(positional) else f"argument {i}" for i in range(count)]
 
 
 def check_leaves(arguments: Arguments, name: str, *, integers: Literal["refuse", "ignore"]) -> None:

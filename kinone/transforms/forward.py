@@ -22,7 +22,7 @@ class ForwardTracer(Tracer):
     def __init__(
         self, trace: ForwardTrace, value: Array, tangent: Array, location: Location | None
     ) -> None:
-        self.trace = trace
+        self._trace = trace
         self.value = value
         self.tangent = tangent
         self._location = location
@@ -36,7 +36,7 @@ class ForwardTracer(Tracer):
         return self._location
 
     def _concrete(self, wanted: str) -> Any:
-        if not self.trace.alive:
+        if not self._trace.alive:
             self + 0  # raises the error for values that outlived their trace
         return self.value
 
@@ -53,16 +53,19 @@ class ForwardTrace(Trace):
         values = []
         tangents = []
         for arg in args:
-            if type(arg) is ForwardTracer and arg.trace is self:
+            if type(arg) is ForwardTracer and arg._trace is self:
                 values.append(arg.value)
                 tangents.append(arg.tangent)
             else:
                 values.append(np.asarray(arg) if type(arg) in (list, tuple) else arg)
                 tangents.append(None)
-        y = primitive(*values, **params)
-        if primitive.jvp is None:
-            return y
-        tangent = primitive.jvp(y, values, tangents, params)
+        if primitive.run_jvp is not None:
+            y, tangent = primitive.run_jvp(values, tangents, params)
+        else:
+            y = primitive(*values, **params)
+            if primitive.jvp is None:
+                return y
+            tangent = primitive.jvp(y, values, tangents, params)
         if tangent is None:
             return y
         location = source.capture()
@@ -120,7 +123,7 @@ def jvp(
         result = arguments.call(fun, inputs)
 
     def is_traced(leaf: Any) -> bool:
-        return isinstance(leaf, ForwardTracer) and leaf.trace is trace
+        return isinstance(leaf, ForwardTracer) and leaf._trace is trace
 
     def value_of(leaf: Any) -> Any:
         return leaf.value if is_traced(leaf) else leaf

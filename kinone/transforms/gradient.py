@@ -53,12 +53,12 @@ class _Forward:
 
     def lower(self, value: Any) -> Any:
         """The value that a leaf of the result has outside of this transformation."""
-        if isinstance(value, ReverseTracer) and value.trace is self.trace:
+        if isinstance(value, ReverseTracer) and value._trace is self.trace:
             return value.value
         return value
 
     def is_traced(self, value: Any) -> bool:
-        return isinstance(value, ReverseTracer) and value.trace is self.trace
+        return isinstance(value, ReverseTracer) and value._trace is self.trace
 
     def nodes(self) -> list[Node]:
         return [x.node for x in self.inputs if isinstance(x, ReverseTracer)]

@@ -63,7 +63,7 @@ class ReverseTracer(Tracer):
     __slots__ = ("node", "slot", "value")
 
     def __init__(self, trace: ReverseTrace, value: Array, node: Node, slot: int = 0) -> None:
-        self.trace = trace
+        self._trace = trace
         self.value = value
         self.node = node
         self.slot = slot
@@ -85,7 +85,7 @@ class ReverseTracer(Tracer):
         return self.node.location
 
     def _concrete(self, wanted: str) -> Any:
-        if not self.trace.alive:
+        if not self._trace.alive:
             self + 0  # raises the error for values that outlived their trace
         return self.value
 
@@ -119,7 +119,7 @@ class ReverseTrace(Trace):
         parents = []
         for i, arg in enumerate(args):
             kind = type(arg)
-            if kind is ReverseTracer and arg.trace is self:
+            if kind is ReverseTracer and arg._trace is self:
                 values[i] = arg.value
                 wanted[i] = True
                 parents.append((arg.node, arg.slot))
@@ -130,14 +130,19 @@ class ReverseTrace(Trace):
                 self.outermost = False
             elif kind is list or kind is tuple:
                 values[i] = np.asarray(arg)
-        # With no tracers below, the operation itself; this saves the dispatch a second look.
-        y = (primitive.impl if self.outermost else primitive)(*values, **params)
-        if type(y) is not np.ndarray and primitive.weak and isinstance(y, np.generic):
-            y = weaken(y, values)
-        vjp = primitive.vjp
-        if vjp is None:
-            return y
-        pullback = vjp(wanted, y, values, params)
+        if primitive.run_vjp is not None:
+            y, pullback = primitive.run_vjp(wanted, values, params)
+            if pullback is None:
+                return y
+        else:
+            # With no tracers below, the operation itself; this saves the dispatch a second look.
+            y = (primitive.impl if self.outermost else primitive)(*values, **params)
+            if type(y) is not np.ndarray and primitive.weak and isinstance(y, np.generic):
+                y = weaken(y, values)
+            vjp = primitive.vjp
+            if vjp is None:
+                return y
+            pullback = vjp(wanted, y, values, params)
         number = self.count
         self.count = number + 1
         if not primitive.multiple:

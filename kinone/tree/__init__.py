@@ -53,11 +53,11 @@ def map(f: Callable[..., Any], tree: Tree, *rest: Tree, is_leaf: IsLeaf | None =
     first, treedef = flatten(tree, is_leaf)
     columns = [first]
     for other in rest:
-        columns.append(_flatten_up_to(treedef, other, tree))
+        columns.append(flatten_up_to(treedef, other, tree))
     return unflatten(treedef, [f(*row) for row in zip(*columns, strict=True)])
 
 
-def _flatten_up_to(treedef: TreeDef, other: Tree, tree: Tree) -> list[Any]:
+def flatten_up_to(treedef: TreeDef, other: Tree, tree: Tree) -> list[Any]:
     """The subtrees of `other` at the places where `treedef` has leaves (JAX's prefix rule)."""
     found: list[Any] = []
 
