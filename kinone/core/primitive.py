@@ -29,6 +29,9 @@ class Primitive:
     run_vjp(wanted, xs, params)             `(y, pullback)`, in place of the operation and `vjp`
                                             where the forward run must itself be another one
     run_jvp(xs, tangents, params)           `(y, tangent)`, likewise
+    expand(*xs, **params)                   what tracing to a program records in its place
+    code(*operands, **params)               the NumPy expression of a compiled program, of operands
+                                            given as text; by default the body or a call of `impl`
 
     An `effect` is run for what it does (print, check): no pass over a program leaves it away, merges
     two of them, or moves one over another.
@@ -49,6 +52,8 @@ class Primitive:
         batch: Callable[..., Any] | None = None,
         run_vjp: Callable[..., Any] | None = None,
         run_jvp: Callable[..., Any] | None = None,
+        expand: Callable[..., Any] | None = None,
+        code: Callable[..., str] | None = None,
         multiple: bool = False,
         weak: bool = False,
         effect: bool = False,
@@ -70,6 +75,8 @@ class Primitive:
         self.batch = batch
         self.run_vjp = run_vjp
         self.run_jvp = run_jvp
+        self.expand = expand
+        self.code = code
         self.multiple = multiple
         self.weak = weak
         self.effect = effect
