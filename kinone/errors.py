@@ -55,6 +55,18 @@ class BatchError(KinoneError, ValueError):
     """Axes that `vmap` cannot map over: of different lengths, not there, or not said."""
 
 
+class ControlFlowError(KinoneError, TypeError):
+    """A loop or branch whose parts do not fit: a carry that changes its kind, branches that differ."""
+
+
+class RetraceError(KinoneError, RuntimeError):
+    """A jitted function that would be traced more often than allowed, or for other arguments."""
+
+
+class StaticArgumentError(KinoneError, ValueError):
+    """A static argument that cannot be part of a signature, or that the function does not have."""
+
+
 class CheckpointError(KinoneError, ValueError):
     """A checkpoint that is damaged, of another model, or not a checkpoint at all."""
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import source
+from . import observe
 from .messages import explain, leaked
+from .observe import observers
 from .tracer import Trace, Tracer
 from .values import Array
 
@@ -30,12 +32,15 @@ class Primitive:
                                             where the forward run must itself be another one
     run_jvp(xs, tangents, params)           `(y, tangent)`, likewise
     expand(*xs, **params)                   what tracing to a program records in its place
-    code(*operands, **params)               the NumPy expression of a compiled program, of operands
-                                            given as text; by default the body or a call of `impl`
+    code                                    the NumPy expression in a compiled program: a text with
+                                            places such as "np.matmul({0}, {1})", or a function
+                                            `(*operands, **params) -> text`, where the body or a
+                                            call of `impl` is not the best one
 
     An `effect` is run for what it does (print, check): no pass over a program leaves it away, merges
     two of them, or moves one over another.
 
+    An `elementwise` one treats each element by itself, after broadcasting.
     A `weak` primitive is one of Python's operators: of Python numbers it makes a Python number.
     Where `vjp` is None the result is constant as far as derivatives go (`floor`, `x > 0`), and
     differentiation hands on a plain value.
@@ -53,10 +58,11 @@ class Primitive:
         run_vjp: Callable[..., Any] | None = None,
         run_jvp: Callable[..., Any] | None = None,
         expand: Callable[..., Any] | None = None,
-        code: Callable[..., str] | None = None,
+        code: str | Callable[..., str] | None = None,
         multiple: bool = False,
         weak: bool = False,
         effect: bool = False,
+        elementwise: bool = False,
         samples: Callable[[], Sequence[Any]] | None = None,
     ) -> None:
         if name in registry:
@@ -80,6 +86,7 @@ class Primitive:
         self.multiple = multiple
         self.weak = weak
         self.effect = effect
+        self.elementwise = elementwise
         self.samples = samples
         self.declared = source.declaration()
         registry[name] = self
@@ -93,7 +100,10 @@ class Primitive:
                 level = trace.level
         try:
             if trace is None:
-                y = self.impl(*args, **params)
+                if observers:
+                    y = observe.run(self, self.impl, args, params)
+                else:
+                    y = self.impl(*args, **params)
                 return weaken(y, args) if self.weak and isinstance(y, np.generic) else y
             if not trace.alive:
                 raise leaked(next(arg for arg in args if getattr(arg, "_trace", None) is trace))

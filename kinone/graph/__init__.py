@@ -25,6 +25,7 @@ from .tracing import (
     graph,
     staging,
     trace_flat,
+    tracing,
 )
 
 __all__ = [
@@ -44,5 +45,6 @@ __all__ = [
     "graph",
     "staging",
     "trace_flat",
+    "tracing",
     "without_dead_code",
 ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from .. import source
 from ..errors import KinoneError
-from .atoms import Atom, Var
-from .program import Graph
+from .atoms import Atom, Constant, Var
+from .program import Equation, Graph
 
 
 def without_dead_code(program: Graph) -> Graph:
@@ -50,3 +54,84 @@ def check(program: Graph) -> None:
             defined.add(var)
     for atom in program.outputs:
         need(atom, "the result")
+
+
+def simplified(program: Graph) -> Graph:
+    """The program without dead code, with equal equations merged and constant ones computed.
+
+    No rounding changes: each remaining equation computes what it did.
+    """
+    return without_dead_code(_merged(program))
+
+
+def _merged(program: Graph) -> Graph:
+    replaced: dict[Var, Atom] = {}
+    seen: dict[Any, Equation] = {}
+    kept = []
+
+    def current(atom: Atom) -> Atom:
+        return replaced.get(atom, atom) if isinstance(atom, Var) else atom
+
+    for equation in program.equations:
+        if replaced:
+            inputs = tuple([current(atom) for atom in equation.inputs])
+            if inputs != equation.inputs:
+                equation = Equation(
+                    equation.primitive, inputs, equation.params, equation.outputs, equation.location
+                )
+        if equation.primitive.effect:
+            kept.append(equation)
+            continue
+        values = _computed(equation)
+        if values is not None:
+            replaced.update(zip(equation.outputs, values, strict=True))
+            continue
+        key = _key(equation)
+        first = seen.get(key) if key is not None else None
+        if first is not None:
+            replaced.update(zip(equation.outputs, first.outputs, strict=True))
+            continue
+        if key is not None:
+            seen[key] = equation
+        kept.append(equation)
+    outputs = [current(atom) for atom in program.outputs]
+    return Graph(program.name, program.inputs, kept, outputs, program.in_tree, program.out_tree)
+
+
+def _key(equation: Equation) -> Any:
+    """Equal for equations that compute the same; None where that cannot be told."""
+    try:
+        params = tuple(sorted(equation.params.items()))
+        key = (equation.primitive, tuple(map(_atom_key, equation.inputs)), params)
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _atom_key(atom: Atom) -> Any:
+    if isinstance(atom, Var):
+        return atom
+    value = atom.value
+    if isinstance(value, np.ndarray):
+        return ("array", id(value))
+    # 0.0 == -0.0 == False, and they are not the same.
+    return (type(value), repr(value))
+
+
+_LARGEST_FOLDED = 1 << 16  # elements of a result that is computed while compiling
+
+
+def _computed(equation: Equation) -> list[Atom] | None:
+    """The results of an equation whose operands are all constants."""
+    if not equation.inputs or not all(isinstance(atom, Constant) for atom in equation.inputs):
+        return None
+    if any(var.aval.size > _LARGEST_FOLDED for var in equation.outputs):
+        return None
+    operands = [atom.value for atom in equation.inputs if isinstance(atom, Constant)]
+    try:
+        result = equation.primitive(*operands, **equation.params)
+    except Exception:
+        return None  # it raises when the program runs, as in eager mode
+    results = result if equation.primitive.multiple else (result,)
+    return [Constant(value) for value in results]

@@ -111,7 +111,7 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
             if not is_number(leaf):
                 raise leaf_error(path, leaf, "graph")
         trace = GraphTrace()
-        with _tracing(trace):
+        with tracing(trace):
             inputs = [
                 trace.input(shape_dtype(leaf), name)
                 for leaf, name in zip(leaves, names, strict=True)
@@ -136,8 +136,8 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
 _nesting = threading.local()
 
 
-class _tracing:
-    """`with _tracing(trace):` runs a graph trace and counts it, see `staging`."""
+class tracing:
+    """`with tracing(trace):` runs a graph trace and counts it, see `staging`."""
 
     __slots__ = ("running",)
 
@@ -173,7 +173,7 @@ def trace_flat(
     program's first inputs; they are returned beside it.
     """
     trace = GraphTrace()
-    with _tracing(trace):
+    with tracing(trace):
         inputs = [
             trace.input(aval, label)
             for aval, label in zip(avals, labels or [None] * len(avals), strict=True)

@@ -1,0 +1,146 @@
+"""A compiled program: its source text, the function made of it, and the memory it keeps."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import weakref
+from collections.abc import Callable, Sequence
+from types import CodeType, TracebackType
+from typing import Any
+
+import numpy as np
+
+from .. import source
+from ..core import Array
+from ..graph import Constant, Equation, Graph
+from ..graph.passes import simplified
+from .emit import Text, emit
+from .memory import Plan
+
+_numbers = itertools.count(1)
+
+
+class Compiled:
+    """A flat program as a NumPy function: `compiled(*leaves)` is a tuple of leaves.
+
+    Of contiguous operands it runs the function of the memory plan; of others one that leaves every
+    result where NumPy puts it, for sums follow the memory order.
+    """
+
+    def __init__(self, program: Graph, *, owned: int | None = None) -> None:
+        self.graph = simplified(_with_constants_of_its_own(program))
+        self.owned = owned  # how many results are the caller's alone; all of them by default
+        self._planned: _Function | None = None
+        self._plain: _Function | None = None
+        self.derived: dict[Any, Any] = {}  # its derivative's programs, and those of batches
+
+    def __call__(self, *leaves: Array) -> tuple[Array, ...]:
+        for leaf in leaves:
+            if type(leaf) is np.ndarray and not leaf.flags.c_contiguous:
+                return self.plain(leaves)
+        return self.planned(leaves)
+
+    @property
+    def planned(self) -> _Function:
+        if self._planned is None:
+            self._planned = _Function(self.graph, self.owned, arena=True)
+        return self._planned
+
+    @property
+    def plain(self) -> _Function:
+        if self._plain is None:
+            self._plain = _Function(self.graph, self.owned, arena=False)
+        return self._plain
+
+    @property
+    def source(self) -> str:
+        """The text of the function, with the user's line beside each of its own."""
+        return str(self.planned.text)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.graph.name}>"
+
+
+def _with_constants_of_its_own(program: Graph) -> Graph:
+    """The program with copies of its constant arrays: they are as they were when it was traced."""
+    copies: dict[int, Constant] = {}
+
+    def owned(atom: Any) -> Any:
+        if not (isinstance(atom, Constant) and isinstance(atom.value, np.ndarray)):
+            return atom
+        if id(atom.value) not in copies:
+            value = atom.value.copy(order="K")
+            value.flags.writeable = False
+            copies[id(atom.value)] = Constant(value)
+        return copies[id(atom.value)]
+
+    equations = [
+        Equation(e.primitive, [owned(a) for a in e.inputs], e.params, e.outputs, e.location)
+        if any(isinstance(a, Constant) for a in e.inputs)
+        else e
+        for e in program.equations
+    ]
+    outputs = [owned(a) for a in program.outputs]
+    return Graph(
+        program.name, program.inputs, equations, outputs, program.in_tree, program.out_tree
+    )
+
+
+class _Function:
+    """The Python function of a program, and a pool of arenas: one for each thread that is in it."""
+
+    def __init__(self, program: Graph, owned: int | None, *, arena: bool) -> None:
+        self.text = Text()
+        name, self.plan = emit(self.text, program, arena=arena, owned=owned)
+        filename = f"<kinone>/{name}-{next(_numbers)}.py"
+        code = compile(self.text.code(), filename, "exec")
+        names = dict(self.text.names)
+        exec(code, names)
+        self.function: Callable[..., tuple[Array, ...]] = names[name]
+        self.arenas: list[list[Array]] = []
+        # Tracebacks, debuggers and inspect read the text from here, when they ask for it.
+        linecache.cache[filename] = (_Lines(self.text),)  # type: ignore[assignment]
+        weakref.finalize(self, linecache.cache.pop, filename, None)
+
+    def __call__(self, leaves: Sequence[Array]) -> tuple[Array, ...]:
+        try:
+            arena = self.arenas.pop()
+        except IndexError:
+            arena = list(self.plan.allocate())
+        try:
+            return self.function(*leaves, *arena)
+        except Exception as error:
+            self.explain(error)
+            raise
+        finally:
+            self.arenas.append(arena)
+
+    def explain(self, error: Exception) -> None:
+        """Says which line of the user's an error in the generated code belongs to."""
+        code = self.function.__code__
+        traceback: TracebackType | None = error.__traceback__
+        while traceback is not None:
+            if _belongs(traceback.tb_frame.f_code, code):
+                location = self.text.locations[traceback.tb_lineno - 1]
+                if location is not None:
+                    error.add_note(f"in the compiled {code.co_name}: {source.describe(location)}")
+                return
+            traceback = traceback.tb_next
+
+
+def _belongs(found: CodeType, code: CodeType) -> bool:
+    return found.co_filename == code.co_filename
+
+
+class _Lines:
+    """A lazy entry of linecache: formats the text when it is read for the first time."""
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
+
+    def __call__(self) -> str:
+        return str(self.text) + "\n"
+
+
+__all__ = ["Compiled", "Plan"]

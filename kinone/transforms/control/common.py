@@ -1,0 +1,123 @@
+"""What loops and branches share: looking behind traced values, and bodies as programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ... import source, tree
+from ...core import Array, ShapeDtype, Tracer, is_number, leaf_error, shape_dtype
+from ...errors import ControlFlowError
+from ...graph import trace_flat
+from ...ops.shape import astype
+from ..batch import BatchTracer
+from ..forward import ForwardTracer
+from ..reverse import ReverseTracer
+
+
+def peek(value: Array) -> Array | None:
+    """The numbers behind a traced value, of all examples at once; None where there are none yet."""
+    while isinstance(value, Tracer):
+        if not isinstance(value, (ReverseTracer, ForwardTracer, BatchTracer)):
+            return None
+        value = value.value
+    return value
+
+
+def differs(value: Array) -> bool:
+    """Whether a value is another one for each example of a `vmap`."""
+    while isinstance(value, Tracer):
+        if isinstance(value, BatchTracer):
+            return True
+        value = getattr(value, "value", None)
+    return False
+
+
+def name_of(fun: Callable[..., Any]) -> str:
+    return getattr(fun, "__name__", type(fun).__name__)
+
+
+def kind(x: Array) -> ShapeDtype:
+    aval = shape_dtype(x)
+    return ShapeDtype(aval.shape, aval.dtype)
+
+
+class TracedTree:
+    """A function of trees as a flat program, what it closes over, and the tree of its result."""
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        in_tree: tree.TreeDef,
+        avals: Sequence[ShapeDtype],
+        kinds: Sequence[ShapeDtype] | None = None,
+    ) -> None:
+        self.out_tree = tree.structure(None)
+
+        def flat(*leaves: Array) -> list[Array]:
+            results, self.out_tree = tree.flatten(fun(*tree.unflatten(in_tree, leaves)))
+            for path, leaf in zip(tree.treedef_paths(self.out_tree), results, strict=True):
+                if not is_number(leaf):
+                    raise leaf_error(path or "the result", leaf, name_of(fun))
+            if kinds is None:
+                return results
+            return [
+                x if i >= len(kinds) else astype(x, kinds[i].dtype) for i, x in enumerate(results)
+            ]
+
+        self.program, self.captured = trace_flat(flat, avals, name_of(fun))
+
+
+def check_carry(name: str, before: Any, after: Any) -> None:
+    """Raises with a table unless the carry has kept its tree, shapes and dtypes."""
+    old, old_tree = tree.flatten(before)
+    new, new_tree = tree.flatten(after)
+    if old_tree != new_tree:
+        raise ControlFlowError(
+            f"the body of {name} changes the tree of the carry, at {source.here()}\n"
+            + tree.diff(before, after)
+        )
+    rows = []
+    for path, x, y in zip(tree.treedef_paths(old_tree), old, new, strict=True):
+        if not is_number(y):
+            raise leaf_error(path or "the carry", y, name)
+        was, now = shape_dtype(x), shape_dtype(y)
+        if was.shape != now.shape or (was.dtype != now.dtype and not was.weak and not now.weak):
+            rows.append(f"\n  {path or 'carry'}: {was} goes in, {now} comes out")
+    if rows:
+        raise ControlFlowError(
+            f"the body of {name} changes the kind of the carry, at {source.here()}{''.join(rows)}\n"
+            "  Start with an array of that shape and dtype, or convert it back with "
+            "y.astype(x.dtype)."
+        )
+
+
+def staged_body(
+    name: str,
+    fun: Callable[..., Any],
+    carry: Sequence[Array],
+    rest: Sequence[ShapeDtype],
+    in_tree: tree.TreeDef,
+    carry_tree: tree.TreeDef,
+    pick: Callable[[Any], Any],
+) -> tuple[TracedTree, list[Array]]:
+    """The body as a program, and the initial carry in the dtypes that it settles in.
+
+    A Python number in the initial carry becomes an array of the dtype that the body makes of it.
+    """  # fmt: skip
+    kinds = [shape_dtype(x) for x in carry]
+    while True:
+        made = TracedTree(fun, in_tree, [*kinds, *rest])
+        after = tree.unflatten(made.out_tree, [a.aval for a in made.program.outputs])
+        new, new_tree = tree.flatten(pick(after))
+        check_carry(name, tree.unflatten(carry_tree, kinds), pick(after))
+        settled = [
+            ShapeDtype(b.shape, a.dtype if b.weak else b.dtype) if a.weak else a
+            for a, b in zip(kinds, new, strict=True)
+        ]
+        if settled == kinds:
+            break
+        kinds = settled
+    assert new_tree == carry_tree
+    made = TracedTree(fun, in_tree, [*kinds, *rest], kinds)
+    return made, [astype(x, k.dtype) for x, k in zip(carry, kinds, strict=True)]

@@ -1,0 +1,187 @@
+"""Reverse mode of a loop whose number of trips nobody knows: it is recorded and played backwards.
+
+The recording loop writes down what each trip keeps on a `Record`, an opaque value of the program
+that is as long as the loop ran; the replay walks it from the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import source
+from ...core import Array, Primitive, ShapeDtype, shape_dtype
+from ...errors import MissingRuleError
+from ...graph import Graph, evaluate, flat_graph
+from ..split import batched
+from .common import kind
+from .scan_primitive import program
+from .while_common import batched_loop, carry_shape, where_running
+
+
+class Record(list[Any]):
+    """What each trip of a loop kept for the backward pass, the first trip first."""
+
+    aval = ShapeDtype((), np.dtype(object))
+
+
+def keeping_the_carry(
+    body: Graph, forward: Graph, backward: Graph, constants: int
+) -> tuple[Graph, Graph]:
+    """The two programs of the body where each trip keeps its carry, and the rest is recomputed."""
+    count = len(body.outputs)
+    carry = body.inputs[constants:]
+    seeds = backward.inputs[len(forward.outputs) - count :]
+
+    def function(*leaves: Array) -> list[Array]:
+        inputs, g = leaves[: len(body.inputs)], leaves[len(body.inputs) :]
+        return evaluate(backward, [*evaluate(forward, inputs)[count:], *g])
+
+    keeping = flat_graph(body.name, body.inputs, body.equations, [*body.outputs, *carry])
+    avals = [var.aval for var in (*body.inputs, *seeds)]
+    return keeping, program(function, avals, backward.name)
+
+
+def _record(
+    *operands: Array,
+    condition: Callable[..., Sequence[Array]],
+    body: Callable[..., Sequence[Array]],
+    for_condition: int,
+    for_body: int,
+) -> tuple[Any, ...]:
+    start = for_condition + for_body
+    asked, fixed, carry = operands[:for_condition], operands[for_condition:start], operands[start:]
+    count = len(carry)
+    record = Record()
+    while condition(*asked, *carry)[0]:
+        found = body(*fixed, *carry)
+        carry = tuple(found[:count])
+        record.append(tuple(found[count:]))
+    return (*carry, record)
+
+
+def _record_shape(*avals: ShapeDtype, body: Graph, **params: Any) -> tuple[ShapeDtype, ...]:
+    count = len(avals) - params["for_condition"] - params["for_body"]
+    return (*carry_shape(body, count), Record.aval)
+
+
+def _record_batch(size: int, flags: Sequence[bool], *xs: Array, **params: Any) -> tuple[Any, ...]:
+    condition, body, asked, fixed, carry = batched_loop(size, flags, xs, params, 1)
+    found: tuple[Any, ...] = record_p(
+        *asked,
+        *fixed,
+        *carry,
+        condition=condition,
+        body=body,
+        for_condition=len(asked),
+        for_body=len(fixed),
+    )
+    return found
+
+
+def _replay(
+    record: Record,
+    *operands: Array,
+    body: Callable[..., Sequence[Array]],
+    constants: int,
+    sums: int,
+) -> tuple[Array, ...]:
+    """Backwards over the record: (*constants, *kept, *cotangents of the carry) ↦ cotangents of
+    (*constants, *carry), of which those of the constants add up."""
+    fixed, totals = operands[:constants], list(operands[constants : constants + sums])
+    carry = operands[constants + sums :]
+    for kept in reversed(record):
+        found = body(*fixed, *kept, *carry)
+        totals = [total + c for total, c in zip(totals, found[:sums], strict=True)]
+        carry = tuple(found[sums:])
+    return (*totals, *carry)
+
+
+def _replay_shape(
+    record: ShapeDtype, *avals: ShapeDtype, body: Graph, constants: int, sums: int
+) -> tuple[ShapeDtype, ...]:
+    return tuple([ShapeDtype(a.shape, a.dtype) for a in avals[constants:]])
+
+
+def _replay_batch(
+    size: int,
+    flags: Sequence[bool],
+    record: Any,
+    *operands: Array,
+    body: Graph,
+    constants: int,
+    sums: int,
+) -> tuple[Array, ...]:
+    if not flags[0]:
+        raise MissingRuleError(
+            f"vmap over the cotangents of a while_loop in a traced function, at {source.here()}, "
+            "has no rule\n  Take the Jacobian with jacfwd, or write scan or fori_loop with fixed "
+            "bounds."
+        )
+    fixed = operands[:constants]
+    rest = [
+        x if flag else np.broadcast_to(x, (size, *np.shape(x)))
+        for x, flag in zip(operands[constants:], flags[1 + constants :], strict=True)
+    ]
+    n_kept = len(body.inputs) - constants - (len(rest) - sums)
+    every = batched(
+        body, size, [*flags[1 : 1 + constants], *[True] * (len(body.inputs) - constants)]
+    )
+
+    def masked(*leaves: Array) -> list[Array]:
+        f, kept = leaves[:constants], leaves[constants : constants + n_kept]
+        going, g = leaves[constants + n_kept], leaves[constants + n_kept + 1 :]
+        # An example whose loop had ended hands its cotangent through.
+        alive = [where_running(going, x, np.zeros((), shape_dtype(x).dtype)) for x in g]
+        found = evaluate(every, [*f, *kept, *alive])
+        adds = [where_running(going, x, np.zeros((), shape_dtype(x).dtype)) for x in found[:sums]]
+        through = [where_running(going, x, old) for x, old in zip(found[sums:], g, strict=True)]
+        return [*adds, *through]
+
+    avals = [kind(x) for x in fixed] + [
+        v.aval for v in every.inputs[constants : constants + n_kept]
+    ]
+    avals += [ShapeDtype((size,), np.bool_), *[kind(x) for x in rest[sums:]]]
+    result: tuple[Array, ...] = replay_p(
+        record,
+        *fixed,
+        *rest,
+        body=program(masked, avals, body.name),
+        constants=constants,
+        sums=sums,
+    )
+    return result
+
+
+def _no_second(*_: Any) -> Any:
+    raise MissingRuleError(
+        "reverse mode of a while_loop in a traced function cannot be differentiated once more, "
+        f"at {source.here()}\n"
+        "  Leave jit away for this function, or write scan or fori_loop with fixed bounds."
+    )
+
+
+record_p = Primitive(
+    "while_record",
+    _record,
+    shape=_record_shape,
+    vjp=_no_second,
+    jvp=_no_second,
+    run_vjp=_no_second,
+    run_jvp=_no_second,
+    batch=_record_batch,
+    multiple=True,
+)
+replay_p = Primitive(
+    "while_replay",
+    _replay,
+    shape=_replay_shape,
+    vjp=_no_second,
+    jvp=_no_second,
+    run_vjp=_no_second,
+    run_jvp=_no_second,
+    batch=_replay_batch,
+    multiple=True,
+)

@@ -1,0 +1,106 @@
+"""`while_loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ... import source, tree
+from ...core import Array, is_number, leaf_error, shape_dtype
+from ...errors import ControlFlowError
+from ...graph import staging
+
+
+from .common import TracedTree, check_carry, differs, name_of, peek, staged_body
+from .while_primitive import bind_while
+
+
+def while_loop(
+    cond_fun: Callable[[Any], Array],
+    body_fun: Callable[[Any], Any],
+    init_val: Any,
+    *,
+    checkpoint: int | None = None,
+) -> Any:
+    """`while cond_fun(val): val = body_fun(val)`.
+
+    The value keeps its tree, shapes and dtypes. Reverse mode works: the trips are recorded, and
+    `checkpoint=k` records the value of every k-th trip alone and computes the rest again (in a
+    traced function: of every trip). Under `vmap` the loop goes on while any example's does.
+
+    Raises `ControlFlowError` (a `TypeError`) when `cond_fun` returns no scalar or the value
+    changes its kind.
+
+        >>> float(while_loop(lambda x: x < 100.0, lambda x: x * x, 3.0))
+        6561.0
+        >>> from kinone import grad
+        >>> float(grad(lambda x: while_loop(lambda v: v < 100.0, lambda v: v * v, x))(3.0))
+        17496.0
+    """
+    if staging():
+        return _staged_while(cond_fun, body_fun, init_val, checkpoint is not None)
+    if checkpoint is not None:
+        if checkpoint < 1:
+            raise ControlFlowError(f"checkpoint is {checkpoint}; 1 or more, at {source.here()}")
+
+        def segment(val: Any) -> Any:
+            return _python_while(cond_fun, body_fun, val, checkpoint)
+
+        return _python_while(cond_fun, remat(segment), init_val, None)
+    return _python_while(cond_fun, body_fun, init_val, None)
+
+
+def _ask(cond_fun: Callable[[Any], Array], val: Any) -> Array:
+    going = cond_fun(val)
+    if not is_number(going) or shape_dtype(going).shape != ():
+        kind = shape_dtype(going) if is_number(going) else type(going).__name__
+        raise ControlFlowError(
+            f"the condition of while_loop is a scalar, and {name_of(cond_fun)} returned {kind}, "
+            f"at {source.here()}\n  Reduce it with np.any or np.all."
+        )
+    return going
+
+
+def _python_while(
+    cond_fun: Callable[[Any], Array], body_fun: Callable[[Any], Any], val: Any, limit: int | None
+) -> Any:
+    trips = 0
+    while limit is None or trips < limit:
+        going = _ask(cond_fun, val)
+        numbers = peek(going)
+        if numbers is None:
+            return _staged_while(cond_fun, body_fun, val, False)
+        if not np.any(numbers):
+            break
+        after = body_fun(val)
+        check_carry("while_loop", val, after)
+        if differs(going):
+            after = tree.map(lambda new, old, g=going: np.where(g, new, old), after, val)
+        val = after
+        trips += 1
+    return val
+
+
+def _staged_while(
+    cond_fun: Callable[[Any], Array], body_fun: Callable[[Any], Any], val: Any, checkpoint: bool
+) -> Any:
+    carry, carry_tree = tree.flatten(val)
+    for path, leaf in zip(tree.treedef_paths(carry_tree), carry, strict=True):
+        if not is_number(leaf):
+            raise leaf_error(path or "init_val", leaf, "while_loop")
+    in_tree = tree.structure((val,))
+    made, start = staged_body(
+        "while_loop", body_fun, carry, [], in_tree, carry_tree, lambda result: result
+    )
+
+    def ask(value: Any) -> Array:
+        return _ask(cond_fun, value)
+
+    ask.__name__ = name_of(cond_fun)
+    asking = TracedTree(ask, in_tree, [shape_dtype(x) for x in start])
+    found = bind_while(
+        asking.program, made.program, asking.captured, made.captured, start, checkpoint
+    )
+    return tree.unflatten(carry_tree, found)
