@@ -40,8 +40,8 @@ def softmax_cross_entropy_with_integer_labels(
         array([0.2761, 2.9518])
 
     Raises `ShapeError` when the shapes do not fit, `TypeError` for labels that are no integers,
-    `IndexError` for a label that is no class (in a traced program, whose labels are not there yet,
-    for one that is too large when it runs).
+    `IndexError` for a label that is no class (under `vmap` and `jit`, whose labels are not there
+    yet, when the numbers are).
     """
     name = "softmax_cross_entropy_with_integer_labels"
     known = _require_floating(name, "logits", logits)
@@ -67,6 +67,10 @@ def softmax_cross_entropy_with_integer_labels(
                 f"{name}: there are {classes} classes, 0 to {classes - 1}, and the labels range "
                 f"from {low} to {high}, at {source.here()}"
             )
+    elif isinstance(labels, Tracer) and labels.dtype.kind == "i":
+        # NumPy would take -1 as the last class; -1 - classes it refuses.
+        labels = astype(labels, np.int64)
+        labels = np.where(labels < 0, labels - classes, labels)
     chosen = take_along_axis(logits, expand_dims(labels, axis), axis=axis)
     return logsumexp(logits, axis=axis) - reshape(chosen, batch)
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 
 import kinone as kn
-from kinone.errors import BatchError, TracerConversionError
+from kinone.core import Primitive, numpy_functions, registry
+from kinone.errors import BatchError, BatchLoopWarning, MissingRuleError, TracerConversionError
+from kinone.ops.declare import primitive
 
 RNG = np.random.default_rng(0)
 
@@ -79,3 +86,108 @@ def test_axis_size_without_a_mapped_argument() -> None:
     assert kn.vmap(lambda x: x, in_axes=None, out_axes=None, axis_size=3)(1.0) == 1.0
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("out_axes", [0, -1, {"sum": 1, "both": (0, -2)}])
+@pytest.mark.parametrize(("in_p", "in_x"), list(itertools.product([0, 1, -1, None], repeat=2)))
+def test_axes_are_jaxs(in_p: int | None, in_x: int | None, out_axes: Any) -> None:
+    jax = pytest.importorskip("jax")
+    if in_p is None and in_x is None:
+        return
+
+    def f(p: Any, x: Any, s: float) -> Any:
+        return {"sum": p["w"] + s * x, "both": (p["w"] * x + p["b"], x * 2.0)}
+
+    w, x = RNG.normal(size=(3, 3, 3)), RNG.normal(size=(3, 3, 3))
+    args = ({"w": w if in_p is not None else w[0], "b": 1.5}, x if in_x is not None else x[0], 2.0)
+    in_axes = ({"w": in_p, "b": None}, in_x, None)
+    got = kn.vmap(f, in_axes, out_axes)(*args)
+    with jax.enable_x64(True):
+        want = jax.vmap(f, in_axes, out_axes)(*args)
+        assert kn.tree.structure(got) == kn.tree.structure(dict(want))
+        for key in ("sum", "both"):
+            for one, other in zip(kn.tree.leaves(got[key]), kn.tree.leaves(want[key]), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-14)
+
+
+def test_every_size_gives_the_shape_of_its_size() -> None:
+    for size in (0, 1, 5):
+        x = np.ones((size, 4), np.float32)
+        y, length = kn.vmap(lambda x: (np.tanh(x) * 2, len(x)))(x)
+        assert y.shape == (size, 4)
+        assert y.dtype == np.float32
+        assert np.array_equal(length, np.full(size, 4))
+
+
+def test_vmap_in_vmap_in_grad_in_vmap() -> None:
+    """Every level keeps its own axis."""
+    w, x, y = RNG.normal(size=(2, 4)), RNG.normal(size=(3, 4)), RNG.normal(size=(5, 4))
+
+    def loss(w: Any) -> Any:
+        table = kn.vmap(lambda a: kn.vmap(lambda b: np.sum(np.sin(w * a) * b))(y))(x)
+        return np.sum(table**2)
+
+    got = kn.vmap(kn.grad(loss))(w)
+    for one, each in zip(got, w, strict=True):
+        sines, cosines = np.sin(each * x), np.cos(each * x)
+        table = sines @ y.T
+        want = 2 * np.einsum("ij,ik,jk->k", table, cosines * x, y)
+        np.testing.assert_allclose(one, want, rtol=1e-12)
+
+
+def test_hessians_by_vmap_of_both_modes() -> None:
+    def f(x: Any) -> Any:
+        return np.sum(np.exp(x) * np.sin(x)) + np.prod(np.cos(x))
+
+    x = RNG.normal(size=4)
+    reverse = kn.vmap(lambda t: kn.jvp(kn.grad(f), (x,), (t,))[1])(np.eye(4))
+    _, pullback = kn.vjp(kn.grad(f), x)
+    again = kn.vmap(lambda g: pullback(g)[0])(np.eye(4))
+    np.testing.assert_allclose(reverse, again, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(reverse, reverse.T, rtol=1e-12, atol=1e-14)
+
+
+# ---- primitives without a rule -------------------------------------------------------------------
+
+
+@pytest.fixture
+def cubed() -> Iterator[Primitive]:
+    """A user's primitive, which has no batching rule."""
+    before, functions = dict(registry), dict(numpy_functions)
+
+    def cubed(x: Any) -> Any:
+        return np.asarray(x) ** 3
+
+    yield primitive(
+        "cubed",
+        cubed,
+        shape=lambda x: x,
+        vjp=lambda y, x: lambda g: (3 * g * x * x,),
+        jvp=lambda y, x: lambda t: 3 * t * x * x,
+    )
+    registry.clear()
+    registry.update(before)
+    numpy_functions.clear()
+    numpy_functions.update(functions)
+
+
+def test_a_primitive_without_a_rule_is_looped_over_and_says_so(cubed: Primitive) -> None:
+    x = RNG.normal(size=(4, 3))
+    with pytest.warns(BatchLoopWarning, match=r"cubed has no batching rule: it runs 4 times") as w:
+        got = kn.vmap(cubed)(x)
+    assert np.array_equal(got, x**3)
+    assert w[0].filename == __file__
+    with pytest.warns(BatchLoopWarning):
+        slopes = kn.vmap(kn.grad(lambda x: np.sum(cubed(x))))(x)
+    np.testing.assert_allclose(slopes, 3 * x * x)
+    with pytest.warns(BatchLoopWarning):
+        nested = kn.vmap(kn.vmap(cubed, 1), 0)(x[None])
+    assert np.array_equal(nested[0], x.T**3)
+    with pytest.raises(MissingRuleError, match="no examples"):
+        kn.vmap(cubed)(x[:0])
+
+
+def test_what_is_not_mapped_is_not_looped_over(cubed: Primitive) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = kn.vmap(lambda x: x + cubed(2.0))(np.arange(3.0))
+    assert np.array_equal(got, np.arange(3.0) + 8)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
+from .. import source
+from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
 from .declare import cast, primitive, promote, result_type, zeros
+from .fold import fold, of_no_examples, spread, unfold
 from .kernels import normalization
 from .samples import Sample, values
 from .shape import normalize_axis
@@ -50,20 +53,22 @@ def _axis_samples() -> list[Sample]:
     return [Sample((values(3, 4),), {"axis": 1}), Sample((values(2, 3, 2),), {"axis": 0})]
 
 
-softmax_p = primitive(
+softmax_p: Primitive = primitive(
     "softmax",
     _softmax,
     shape=_same_shape,
     vjp=_softmax_derivative,
     jvp=lambda y, x, *, axis: lambda t: _softmax_derivative(y, x, axis=axis)(t)[0],
+    batch=lambda size, batched, x, *, axis: softmax_p(x, axis=axis + 1),
     samples=_axis_samples,
 )
-log_softmax_p = primitive(
+log_softmax_p: Primitive = primitive(
     "log_softmax",
     _log_softmax,
     shape=_same_shape,
     vjp=lambda y, x, *, axis: lambda g: (g - np.exp(y) * np.sum(g, axis=axis, keepdims=True),),
     jvp=lambda y, x, *, axis: lambda t: t - np.sum(np.exp(y) * t, axis=axis, keepdims=True),
+    batch=lambda size, batched, x, *, axis: log_softmax_p(x, axis=axis + 1),
     samples=_axis_samples,
 )
 
@@ -159,12 +164,23 @@ def _batch_norm_jvp(ys: Any, x: Array, scale: Array, bias: Array, *, epsilon: fl
     return pushforward
 
 
-batch_norm_p = primitive(
+def _batch_channels(
+    of: Primitive, size: int, batched: Sequence[bool], *xs: Array, **params: Any
+) -> Any:
+    """Each example has channels of its own: (B, …, C) becomes (…, B · C), in all operands alike."""
+    if size == 0:
+        return of_no_examples(of, batched, xs, params)
+    folded = [fold(spread(size, flag, x)) for x, flag in zip(xs, batched, strict=True)]
+    return tuple([unfold(y, size) for y in of(*folded, **params)])
+
+
+batch_norm_p: Primitive = primitive(
     "batch_norm",
     _batch_norm,
     shape=_batch_norm_shape,
     vjp=_batch_norm_vjp,
     jvp=_batch_norm_jvp,
+    batch=lambda *call, **params: _batch_channels(batch_norm_p, *call, **params),
     multiple=True,
     fill=False,
     samples=lambda: [
@@ -231,12 +247,13 @@ def _gradient_jvp(ys: Any, g: Array, x: Array, scale: Array, mean: Array, inv_st
     return pushforward
 
 
-batch_norm_gradient_p = primitive(
+batch_norm_gradient_p: Primitive = primitive(
     "batch_norm_gradient",
     normalization.batch_norm_gradient,
     shape=_gradient_shape,
     vjp=_gradient_vjp,
     jvp=_gradient_jvp,
+    batch=lambda *call, **params: _batch_channels(batch_norm_gradient_p, *call, **params),
     multiple=True,
     samples=lambda: [
         Sample(
@@ -262,7 +279,7 @@ def batch_norm(
     float16 `x`, mean and variance are float32, for they may be too large or small for float16.
     Derivatives pass through all three results (Ioffe & Szegedy 2015, arXiv:1502.03167).
 
-    Raises `ShapeError` when the channels do not fit.
+    Raises `ShapeError` when the channels do not fit, `TypeError` for complex numbers.
 
         >>> y, mean, var = batch_norm(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1))
         >>> float(mean[0]), float(var[0])
@@ -271,6 +288,8 @@ def batch_norm(
     first = channels_first(layout) and ndim_of(x) > 2
     x = to_channels_last(x) if first else x
     _check_channels(x, scale, bias)
+    if shape_dtype(x).dtype.kind == "c":
+        raise TypeError(f"batch_norm takes real numbers, got {shape_dtype(x)}, at {source.here()}")
     y, mean, var = batch_norm_p(x, scale, bias, epsilon=epsilon)
     return (to_channels_first(y) if first else y), mean, var
 

@@ -11,6 +11,7 @@ import numpy as np
 from .. import source
 from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
 from .declare import linear, primitive
+from .fold import over_images
 from .kernels import pooling
 from .samples import Sample, values
 from .spatial import (
@@ -77,6 +78,7 @@ max_pool_p: Primitive = primitive(
     vjp=_max_vjp,
     jvp=_max_jvp,
     multiple=True,
+    batch=lambda *call, **params: over_images(max_pool_p, *call, **params),
     samples=_max_samples,
 )
 max_pool_gather_p: Primitive = linear(
@@ -86,6 +88,7 @@ max_pool_gather_p: Primitive = linear(
     transpose=lambda g, t, index, **params: max_pool_scatter_p(
         g, index, input_shape=t.shape[1:-1], **params
     ),
+    batch=lambda *call, **params: over_images(max_pool_gather_p, *call, **params),
     samples=lambda: [
         Sample((values(*x.shape, seed=2), pooling.max_pool(x, **params)[1]), params)
         for x, params in _cases()
@@ -98,6 +101,7 @@ max_pool_scatter_p: Primitive = linear(
         (g.shape[0], *input_shape, g.shape[-1]), g.dtype
     ),
     transpose=lambda t, g, index, *, input_shape, **params: max_pool_gather_p(t, index, **params),
+    batch=lambda *call, **params: over_images(max_pool_scatter_p, *call, **params),
     samples=lambda: [
         Sample((y, index), {"input_shape": x.shape[1:-1], **params})
         for x, params in _cases()
@@ -139,6 +143,7 @@ avg_pool_p: Primitive = linear(
         _pooled(x, **params), np.result_type(x.dtype, np.float16)
     ),
     transpose=lambda g, x, **params: avg_pool_spread_p(g, input_shape=x.shape[1:-1], **params),
+    batch=lambda *call, **params: over_images(avg_pool_p, *call, **params),
     samples=lambda: [
         Sample((x,), {"count_include_pad": flag, **params})
         for x, params in _cases()
@@ -152,6 +157,7 @@ avg_pool_spread_p: Primitive = linear(
         (g.shape[0], *input_shape, g.shape[-1]), np.result_type(g.dtype, np.float16)
     ),
     transpose=lambda t, g, *, input_shape, **params: avg_pool_p(t, **params),
+    batch=lambda *call, **params: over_images(avg_pool_spread_p, *call, **params),
     samples=lambda: [
         Sample(
             (values(*_pooled(shape_dtype(x), **params)),),

@@ -11,12 +11,14 @@ Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, shape_dtype
+from ..core import Array, Primitive, ShapeDtype, shape_dtype
 from .declare import constant, elementwise, promote
+from .fold import of_no_examples
 from .samples import Sample, values
 
 # ---- bits ----------------------------------------------------------------------------------------
@@ -45,12 +47,29 @@ def _random_bits(
     return words.reshape(shape)
 
 
-random_bits = constant(
+def _batch_bits(
+    size: int, batched: Sequence[bool], key: Array, stream: Array, **params: Any
+) -> Array:
+    """Each key has a cipher of its own, so examples are drawn one after the other."""
+    if size == 0:
+        return of_no_examples(random_bits, batched, (key, stream), params)
+    return np.stack(
+        [
+            random_bits(
+                key[i] if batched[0] else key, stream[i] if batched[1] else stream, **params
+            )
+            for i in range(size)
+        ]
+    )
+
+
+random_bits: Primitive = constant(
     "random_bits",
     _random_bits,
     shape=lambda key, stream, *, shape, bits, purpose: ShapeDtype(
         shape, np.uint64 if bits > 32 else np.uint32
     ),
+    batch=_batch_bits,
     samples=lambda: [
         Sample(
             (np.array([1, 2], np.uint64), np.array([3, 4], np.uint64)),
@@ -192,12 +211,13 @@ def _normal_from_bits(bits: Array) -> Array:
     return result.reshape(bits.shape)
 
 
-normal_from_bits = constant(
+normal_from_bits: Primitive = constant(
     "normal_from_bits",
     _normal_from_bits,
     shape=lambda bits: ShapeDtype(
         bits.shape, np.float64 if bits.dtype.itemsize == 8 else np.float32
     ),
+    batch=lambda size, batched, bits: normal_from_bits(bits),  # elementwise
     samples=lambda: [
         Sample((np.arange(12, dtype=np.uint64).reshape(3, 4) * np.uint64(0x9E3779B97F4A7C15),)),
         Sample((np.arange(5, dtype=np.uint32) * np.uint32(0x9E3779B9),)),
@@ -210,6 +230,8 @@ def _ndtri(p: Array) -> Array:
     """The standard normal quantile function: the z below which a share p of the distribution is."""
     dtype = promote(np.sqrt, shape_dtype(p))  # integers become floats as under any function
     p = np.asarray(p)
+    if dtype.kind == "c":
+        raise TypeError(f"a probability is a real number, got {dtype}")
     double = p.astype(np.float64, copy=False).reshape(-1)
     with np.errstate(invalid="ignore"):
         inside = (double > 0) & (double < 1)
