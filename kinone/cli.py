@@ -1,31 +1,71 @@
 """`python -m kinone`: what a person types.
 
-python -m kinone rules           every primitive, its rules, and where they stand
-python -m kinone rules conv      those whose name contains "conv"
+python -m kinone rules               every primitive and its rules; every NumPy function and its own
+python -m kinone rules conv          those whose name contains "conv"
+python -m kinone rules --markdown    the same as a page: docs/rules.md
+python -m kinone env                 versions, BLAS, CPU and threads, for a bug report
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from . import __version__
-from .core import Primitive, registry
+from . import __version__, debug
+from .core import Primitive, numpy_functions, registry
+from .testing.probe import probe, title
+
+Rows = list[tuple[str, ...]]
 
 
 def rules(pattern: str = "") -> str:
-    """The table primitive × rules, with the file and line where each primitive is declared.
+    """Two tables: each primitive with its rules and the file and line where it is declared; each
+    NumPy function on traced values, the primitives that it is made of, and whether it has a
+    derivative.
 
     >>> print(rules("tanh").splitlines()[1].split()[0])
     arctanh
     """
+    primitives = _primitives(pattern, _line)
+    functions = _functions(pattern)
+    return "\n\n".join(_aligned(rows) for rows in (primitives, functions) if len(rows) > 1)
+
+
+def markdown() -> str:
+    """The tables as a page, without line numbers, which change with every edit."""
+    return "\n".join(
+        [
+            "# What Kinone differentiates and maps",
+            "",
+            "`python -m kinone rules` prints these tables with line numbers, and",
+            "`python -m kinone rules --markdown > docs/rules.md` writes this page.",
+            "",
+            "## Primitives",
+            "",
+            '"constant" is piecewise constant: there is no derivative to follow. "loop" is called',
+            "once for each example under `vmap`, with a warning.",
+            "",
+            *_piped(_primitives("", _file)),
+            "",
+            "## NumPy functions on traced values",
+            "",
+            "Each is a primitive or composed of primitives; what is composed differentiates, maps",
+            "and compiles by their rules.",
+            "",
+            *_piped(_functions("")),
+            "",
+        ]
+    )
+
+
+def _primitives(pattern: str, where: Callable[[Primitive], str]) -> Rows:
     found = [p for name, p in sorted(registry.items()) if pattern in name]
-    rows = [("primitive", "vjp", "jvp", "declared at")]
-    rows += [(p.name, _mark(p.vjp), _mark(p.jvp), _where(p)) for p in found]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return [
+        ("primitive", "vjp", "jvp", "vmap", "declared in"),
+        *[(p.name, _mark(p.vjp), _mark(p.jvp), _mapped(p), where(p)) for p in found],
+    ]
 
 
 def _mark(rule: object) -> str:
@@ -33,20 +73,72 @@ def _mark(rule: object) -> str:
     return "constant" if rule is None else "yes"
 
 
-def _where(primitive: Primitive) -> str:
+def _mapped(primitive: Primitive) -> str:
+    return "loop" if primitive.batch is None else "yes"
+
+
+def _functions(pattern: str) -> Rows:
+    found = sorted((title(f), f) for f in numpy_functions if pattern in title(f))
+    return [("NumPy function", "is", "derivative"), *[(name, *_answer(f)) for name, f in found]]
+
+
+def _answer(function: Callable[..., Any]) -> tuple[str, str]:
+    known = numpy_functions[function]
+    if isinstance(known, Primitive):
+        return "primitive", _mark(known.vjp)
+    answer = probe(function)
+    if answer is None:
+        return "not for arrays of numbers", ""
+    if answer.refused:
+        return "refused, with what to write instead", ""
+    derivative = "yes" if answer.differentiable else "constant"
+    if not answer.primitives:
+        is_identity = answer.differentiable
+        return "the operand" if is_identity else "asked of the array itself", derivative
+    return f"composed of {', '.join(answer.primitives)}", derivative
+
+
+def _line(primitive: Primitive) -> str:
+    place = primitive.declared
+    return "" if place is None else f"{os.path.relpath(place.filename)}:{place.line}"
+
+
+def _file(primitive: Primitive) -> str:
     place = primitive.declared
     if place is None:
         return ""
-    return f"{os.path.relpath(place.filename)}:{place.line}"
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.path.relpath(place.filename, root).replace(os.sep, "/")
+
+
+def _aligned(rows: Rows) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _piped(rows: Rows) -> list[str]:
+    head, *body = rows
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+        *[f"| `{name}` | {' | '.join(rest)} |" for name, *rest in body],
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m kinone", description="Looks into Kinone.")
     parser.add_argument("--version", action="version", version=f"kinone {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    table = commands.add_parser("rules", help="every primitive, its rules, and where they stand")
-    table.add_argument("pattern", nargs="?", default="", help="a part of the primitive's name")
+    table = commands.add_parser(
+        "rules", help="every primitive and NumPy function, with rules and places"
+    )
+    table.add_argument("pattern", nargs="?", default="", help="a part of the name")
+    table.add_argument("--markdown", action="store_true", help="all of them, as docs/rules.md")
+    commands.add_parser("env", help="versions, BLAS, CPU and threads, for a bug report")
     arguments = parser.parse_args(argv)
-    text = rules(arguments.pattern)
-    print(text)
+    if arguments.command == "env":
+        print(debug.env())
+        return 0
+    print(markdown() if arguments.markdown else rules(arguments.pattern))
     return 0

@@ -10,16 +10,23 @@ differentiate: no user wrote a line for them.
 
 from __future__ import annotations
 
+import dis
+import functools
 import linecache
 import os
 import sys
 import threading
+from collections.abc import Callable
 from itertools import islice
-from types import CodeType, FrameType
-from typing import NamedTuple
+from types import CodeType, FrameType, TracebackType
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
+from .errors import KinoneError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 Location = tuple[CodeType, int]
 
 _INTERNAL_FOLDERS = (
@@ -42,10 +49,18 @@ class _InternalFiles(dict[str, bool]):
 
 
 _internal = _InternalFiles()
+_STORE_SUBSCRIPT = dis.opmap["STORE_SUBSCR"]
+
+
+class BackwardLocation(tuple[CodeType, int]):
+    """A location that a backward pass inherited: equal to the forward operation's, and marked."""
+
+    __slots__ = ()
 
 
 class _State(threading.local):
     inherited: Location | None = None
+    backward = False
 
 
 _state = _State()
@@ -58,7 +73,7 @@ def capture(depth: int = 1) -> Location | None:
     """
     inherited = _state.inherited
     if inherited is not None:
-        return inherited
+        return BackwardLocation(inherited) if _state.backward else inherited
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
@@ -68,17 +83,30 @@ def capture(depth: int = 1) -> Location | None:
     return None
 
 
-class inherit:
-    """`with inherit() as state:` lets a backward pass set `state.inherited` before each rule."""
+def is_backward(location: Location | None) -> bool:
+    """Whether what was made at a location is part of a backward pass."""
+    return isinstance(location, BackwardLocation)
 
-    __slots__ = ("before",)
+
+class inherit:
+    """`with inherit() as state:` lets a program's run set `state.inherited` before each operation.
+
+    A backward pass says so: the locations that are captured meanwhile are marked.
+    """
+
+    __slots__ = ("backward", "before")
+
+    def __init__(self, backward: bool = False) -> None:
+        self.backward = backward
 
     def __enter__(self) -> _State:
-        self.before = _state.inherited
+        self.before = _state.inherited, _state.backward
+        if self.backward:
+            _state.backward = True
         return _state
 
     def __exit__(self, *error: object) -> None:
-        _state.inherited = self.before
+        _state.inherited, _state.backward = self.before
 
 
 class Place(NamedTuple):
@@ -89,7 +117,7 @@ class Place(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        where = f"{_short(self.filename)}:{self.line}"
+        where = f"{shortened(self.filename)}:{self.line}"
         return f"{where}  {self.text}" if self.text else where
 
 
@@ -105,11 +133,33 @@ def resolve(location: Location) -> Place:
     if line is None:
         return Place(code.co_filename, code.co_firstlineno, "")
     text = linecache.getline(code.co_filename, line)
+    if stores_element(location):
+        return Place(code.co_filename, line, text.strip())  # its columns are the left side's alone
     if end_line == line and column is not None and end_column is not None:
         # Columns count UTF-8 bytes.
         part = text.encode()[column:end_column].decode(errors="replace")
         return Place(code.co_filename, line, part.strip() or text.strip())
     return Place(code.co_filename, line, text.strip())
+
+
+def stores_element(location: Location | None) -> bool:
+    """Whether a location is an assignment `x[i] = …`."""
+    if location is None:
+        return False
+    code, instruction = location
+    return 0 <= instruction < len(code.co_code) and code.co_code[instruction] == _STORE_SUBSCRIPT
+
+
+def raised_at(error: BaseException) -> Location | None:
+    """The innermost of the user's frames that an error came through."""
+    found: Location | None = None
+    entry = error.__traceback__
+    while entry is not None:
+        code = entry.tb_frame.f_code
+        if not _internal[code.co_filename]:
+            found = code, entry.tb_lasti
+        entry = entry.tb_next
+    return found
 
 
 def describe(location: Location | None) -> str:
@@ -133,8 +183,68 @@ def declaration() -> Place | None:
     return None
 
 
-def _short(filename: str) -> str:
+def shortened(filename: str) -> str:
     """The path relative to the working folder where that is shorter."""
     if filename.startswith(os.getcwd() + os.sep):
         return os.path.relpath(filename)
     return filename
+
+
+# ---- tracebacks ----------------------------------------------------------------------------------
+
+
+def trim(error: BaseException) -> None:
+    """Leaves the frames of Kinone and NumPy out of an error's traceback, and of its causes'.
+
+    What remains are the lines of the user's program, and a debugger's post-mortem stops in the
+    last of them. An error that Kinone did not foresee keeps the innermost of the internal frames,
+    for the report of the bug. With the environment variable KINONE_FULL_TRACEBACK=1 nothing is
+    left out.
+    """
+    if os.environ.get("KINONE_FULL_TRACEBACK", "0") not in ("", "0"):
+        return
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        foreseen = isinstance(link, KinoneError) or hasattr(link, "_kinone_text")
+        link.__traceback__ = _users_frames(link.__traceback__, keep_last=not foreseen)
+        context = link.__context__
+        if foreseen and context is not None and not _has_user_frames(context.__traceback__):
+            link.__suppress_context__ = True  # NumPy's error, of which ours is the better text
+        link = link.__cause__ or (None if link.__suppress_context__ else context)
+
+
+def _has_user_frames(entry: TracebackType | None) -> bool:
+    while entry is not None:
+        if not _internal[entry.tb_frame.f_code.co_filename]:
+            return True
+        entry = entry.tb_next
+    return False
+
+
+def _users_frames(entry: TracebackType | None, keep_last: bool) -> TracebackType | None:
+    entries = []
+    while entry is not None:
+        last = entry.tb_next is None
+        if not _internal[entry.tb_frame.f_code.co_filename] or (last and keep_last):
+            entries.append(entry)
+        entry = entry.tb_next
+    rebuilt: TracebackType | None = None
+    for entry in reversed(entries):
+        rebuilt = TracebackType(rebuilt, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return rebuilt
+
+
+def trimming(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates what the user calls: errors leave it with the user's own frames alone."""
+
+    @functools.wraps(function)
+    def trimmed(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            trim(error)
+            raise
+
+    return trimmed

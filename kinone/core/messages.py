@@ -8,13 +8,25 @@ from typing import Any
 
 from .. import source
 from ..errors import (
+    KinoneError,
     LeafError,
     LeakedTracerError,
     MissingRuleError,
     ShapeError,
+    TracerAssignmentError,
     TracerConversionError,
 )
-from .values import Array, shape_dtype
+from .values import Array, shape_dtype, shape_of
+
+
+class ToldError(KinoneError):
+    """An error that was told in full where it was raised: `explain` adds no text to it.
+
+    On its way out it is given the labels of the operands, None where an operand has none.
+    """
+
+    def label(self, name: str, labels: Sequence[str | None]) -> None:
+        """The labels of the operands of the primitive `name`, which passes the error on."""
 
 
 def explain(error: Exception, name: str, args: Sequence[Array]) -> None:
@@ -23,20 +35,63 @@ def explain(error: Exception, name: str, args: Sequence[Array]) -> None:
     The exception keeps its type. Every level of tracing passes here on the error's way out; each
     replaces what the one before wrote, for the outermost knows the operands' paths.
     """
-    if isinstance(error, (LeakedTracerError, TracerConversionError, MissingRuleError)):
+    if isinstance(error, _COMPLETE):
         return
-    if type(error).__str__ is not BaseException.__str__:
-        return  # np.exceptions.AxisError and others that format themselves
-    if len(error.args) != 1 or not isinstance(error.args[0], str):
+    if isinstance(error, ToldError):
+        error.label(name, [label_of(arg) for arg in args])
         return
-    text = getattr(error, "_kinone_text", None)
-    if text is None:
-        text = error.args[0]
-        error._kinone_text = text  # type: ignore[attr-defined]
-        error._kinone_place = source.here()  # type: ignore[attr-defined]
-    place = getattr(error, "_kinone_place")  # noqa: B009 (an attribute that no class declares)
+    written = len(error.args) == 1 and isinstance(error.args[0], str)
+    # np.exceptions.AxisError and others format themselves: what we know becomes a note.
+    written = written and type(error).__str__ is BaseException.__str__
+    known: _Known | None = getattr(error, "_kinone_text", None)
+    if known is None:
+        text = error.args[0].rstrip() if written else ""
+        if text.startswith("operands could not be broadcast together"):
+            text += _axes_that_differ([shape_of(arg) for arg in args])
+        known = _Known(text, source.here())
+        error._kinone_text = known  # type: ignore[attr-defined]
     operands = "".join(f"\n    {describe_operand(arg)}" for arg in args)
-    error.args = (f"{text}\n  in {name} at {place}{operands}",)
+    story = f"  in {name} at {known.place}{operands}"
+    if written:
+        error.args = (f"{known.text}\n{story}",)
+        return
+    notes = [note for note in getattr(error, "__notes__", ()) if note != known.note]
+    known.note = story
+    error.__notes__ = [*notes, story]
+
+
+_COMPLETE = (
+    LeakedTracerError,
+    MissingRuleError,
+    TracerAssignmentError,
+    TracerConversionError,
+)
+
+
+class _Known:
+    """What an error said when it was raised, the user's line, and the note that it has by now."""
+
+    __slots__ = ("note", "place", "text")
+
+    def __init__(self, text: str, place: str) -> None:
+        self.text = text
+        self.place = place
+        self.note: str | None = None
+
+
+def _axes_that_differ(shapes: Sequence[tuple[int, ...]]) -> str:
+    """`: the last axes have lengths 10 and 4`, and the fix where there is an obvious one."""
+    if len(shapes) != 2:
+        return ""
+    a, b = sorted(shapes, key=len, reverse=True)
+    for back in range(1, len(b) + 1):
+        if a[-back] != b[-back] and 1 not in (a[-back], b[-back]):
+            lengths = f"{shapes[0][-back]} and {shapes[1][-back]}"
+            text = f"\n  Axis -{back} of the operands has the lengths {lengths}."
+            if len(b) == 1 and len(a) == 2 and a[0] == b[0]:
+                text += f" Write y[:, None] for the {b}, if it belongs to the rows."
+            return text
+    return ""
 
 
 def shape_error(name: str, text: str, *args: Array) -> ShapeError:
@@ -46,13 +101,18 @@ def shape_error(name: str, text: str, *args: Array) -> ShapeError:
     return error
 
 
+def label_of(x: Array) -> str | None:
+    """`params/w`: the path of the leaf that a tracer, or the value below it, stands for."""
+    label: str | None = None
+    while label is None and hasattr(x, "_trace"):
+        label = x._trace.label(x)
+        x = getattr(x, "value", None)
+    return label
+
+
 def describe_operand(x: Array) -> str:
     """`params/w: float32[10,784]`: the leaf's path where it has one, and its shape and dtype."""
-    label = None
-    inner = x
-    while label is None and hasattr(inner, "aval"):  # a tracer
-        label = inner._trace.label(inner)
-        inner = getattr(inner, "value", None)
+    label = label_of(x)
     try:
         text = repr(shape_dtype(x))
     except Exception:
@@ -89,51 +149,69 @@ def cut(tracer: Any, what: str) -> LeakedTracerError | TracerConversionError:
     """The error for taking the number out of a tracer."""
     if not tracer._trace.alive:
         return leaked(tracer)
+    place = source.capture()
+    if source.stores_element(place):
+        what = "y[i] = x"
+    elif what.startswith("np.asarray(x)"):
+        what = "np.asarray(x)"  # the rest is in the form
+    form = next((form for start, form in _FORMS.items() if what.startswith(start)), _FORMS[""])
     return TracerConversionError(
         f"{what} would take the number out of a value traced by {tracer._trace.name}, "
-        f"at {source.here()}\n"
-        "  and its gradient would be cut without a word. Compute with NumPy functions on x "
-        "(np.sqrt(x), not math.sqrt(x); np.stack([a, b]), not np.array([a, b]) or y[0] = a; "
-        "w @ x, not w.dot(x)),\n"
-        "  return it with has_aux=True to look at it, or pass it through "
-        "kinone.stop_gradient(x) where it is meant to be a constant."
+        f"at {source.describe(place)}\n"
+        "  and its gradient would be cut without a word.\n"
+        f"  {form}\n"
+        "  To look at the value, return it with has_aux=True or call kinone.debug.print; where it "
+        "is meant to be a constant, pass it through kinone.stop_gradient(x)."
     )
+
+
+# What to write instead of a conversion, by the beginning of its name.
+_FORMS = {
+    "np.asarray": "Write np.stack([a, b]) for np.array([a, b]), w @ x for w.dot(x), and "
+    "kinone.ops.getitem(table, x) for table[x]; "
+    "np.asarray(x) is not needed, x is an array already.",
+    "y[i] = x": "Write np.stack([a, b]) for y[0] = a; y[1] = b, or y = kinone.ops.set_at(y, i, x).",
+    "using x as an index": "An index is an integer that nothing differentiates: compute it with "
+    "np.argmax or int outside of the function, or choose with np.where.",
+    "pickling": "Return it from the function, and save the result.",
+    "": "Compute with NumPy's functions on x: np.sqrt(x), not math.sqrt(x).",
+}
 
 
 def no_rule(name: str, functions: Iterable[Any]) -> MissingRuleError:
     """The error for a NumPy function that Kinone does not know."""
-    known = sorted({f.__name__ for f in functions if not f.__name__.startswith("_")})
+    known = {f.__name__: dotted(f) for f in functions if _is_numpys(f)}
     short = name.rpartition(".")[2]
-    near = difflib.get_close_matches(short, known, n=1)
+    near = difflib.get_close_matches(short, sorted(known), n=1)
     if short in _REWRITES:
-        hint = f" Write {_REWRITES[short]} instead."
+        hint = f"Write {_REWRITES[short]} instead."
+    elif near:
+        hint = (
+            f"The nearest name that has a rule is np.{known[near[0]]}; "
+            "`python -m kinone rules` lists all."
+        )
     else:
-        hint = f" The nearest name that has a rule: np.{near[0]}." if near else ""
+        hint = "`python -m kinone rules` lists what has one."
     return MissingRuleError(
         f"np.{name} has no rule for traced values, at {source.here()}\n  It would run once on "
-        f"numbers and lose the gradient, so it is refused.{hint}"
+        f"numbers and lose the gradient, so it is refused.\n  {hint}"
     )
 
 
-# What to write for functions that have no rule.
-_REWRITES = {
-    "hstack": "np.concatenate(arrays, axis=-1)",
-    "vstack": "np.concatenate or np.stack",
-    "column_stack": "np.stack(arrays, axis=-1)",
-    "split": "slices, x[:3] and x[3:],",
-    "array_split": "slices, x[:3] and x[3:],",
-    "flip": "x[::-1]",
-    "copy": "x, which nothing can change,",
-    "inner": "x @ y",
-    "vdot": "np.ravel(x) @ np.ravel(y)",
-    "tensordot": "x @ y with reshape and transpose",
-    "einsum": "x @ y with transpose, or np.sum(x * y, axis)",
-    "norm": "np.sqrt(np.sum(x * x))",
-    "average": "np.mean(x), or np.sum(w * x) / np.sum(w)",
-    "repeat": "np.broadcast_to and reshape",
-    "tile": "np.broadcast_to and reshape",
-    "diag": "x[np.arange(n), np.arange(n)]",
-    "trace": "np.sum(x[np.arange(n), np.arange(n)])",
-    "fabs": "np.abs(x)",
-    "array": "np.stack([a, b])",
-}
+def _is_numpys(function: Any) -> bool:
+    module = getattr(function, "__module__", None) or "numpy"  # a ufunc has none in some versions
+    return str(module).startswith("numpy") and hasattr(function, "__name__")
+
+
+def dotted(function: Any) -> str:
+    """`linalg.norm`: the name of a function behind `np.`."""
+    module = getattr(function, "__module__", None) or "numpy"
+    return f"{module}.{function.__name__}".removeprefix("numpy.")
+
+
+# What to write for functions that can never have a rule: they leave the program for a file. (Those
+# that write into an array are `kinone.ops.refused`.)
+_REWRITES = dict.fromkeys(
+    ("save", "savez", "savez_compressed", "savetxt"),
+    "`return loss, x` with has_aux=True, and save what comes back,",
+)

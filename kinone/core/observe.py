@@ -198,6 +198,8 @@ def _reported(
 ) -> Any:
     """The function's result; `pick` takes out of it what the event calls its results."""
     location = source.capture()
+    if phase == "forward" and source.is_backward(location):
+        phase = "backward"  # an equation of a program that was traced from a backward pass
     state = _state
     outer = state.seconds, state.count
     state.seconds, state.count = 0.0, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from .. import source
 from ..errors import TracerAssignmentError
-from .messages import explain, no_rule
+from .messages import dotted, explain, no_rule
 from .values import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +38,7 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     """A NumPy function on traced values. Raises `MissingRuleError` for one that is not known."""
     known = numpy_functions.get(function)
     if known is None:
-        raise no_rule(_dotted(function), numpy_functions)
+        raise no_rule(dotted(function), numpy_functions)
     place = _out_places.get(known)
     if place is not None and (args[place] if len(args) > place else kwargs.get("out")) is not None:
         raise refused_out(function.__name__)
@@ -57,12 +56,6 @@ def _operands(args: Sequence[Any]) -> Iterator[Array]:
             yield from _operands(arg)
         elif isinstance(arg, (np.ndarray, np.generic)) or hasattr(arg, "aval"):
             yield arg
-
-
-def _dotted(function: Callable[..., Any]) -> str:
-    """`linalg.norm`: the name of a function behind `np.`."""
-    module = getattr(function, "__module__", "") or ""
-    return f"{module}.{function.__name__}".removeprefix("numpy.")
 
 
 def refused_out(name: str) -> TracerAssignmentError:
@@ -83,6 +76,10 @@ reductions: dict[np.ufunc, Callable[..., Any]] = {
     np.logical_or: np.any,
 }
 
+# A ufunc's methods: "accumulate", "outer", …, and "__call__" with keyword arguments. Each is called
+# with the ufunc, its operands and its keyword arguments.
+ufunc_methods: dict[str, Callable[..., Any]] = {}
+
 
 class At:
     """`x.at`, waiting for its index."""
@@ -97,7 +94,13 @@ class At:
 
 
 class AtIndex:
-    """`x.at[index]`, waiting for the update."""
+    """`x.at[index]`, waiting for the update. Every method returns a new array.
+
+    The names and options are JAX's. A place that the index shows twice is updated twice, as by
+    `np.ufunc.at`; `unique_indices=True` promises that there is none, which saves work. `mode` is
+    for indices out of bounds: None raises `IndexError`, "clip" takes the nearest place, "drop" and
+    "fill" leave the update away.
+    """
 
     __slots__ = ("index", "x")
 
@@ -105,10 +108,56 @@ class AtIndex:
         self.x = x
         self.index = index
 
-    def set(self, value: Array) -> Array:
-        """What `x` would be after `x[index] = value`."""
-        return numpy_functions[operator.setitem](self.x, self.index, value)
+    def _update(
+        self,
+        operation: str,
+        value: Any,
+        *,
+        mode: str | None = None,
+        unique_indices: bool = False,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        run = numpy_functions[AtIndex]
+        return run(self.x, self.index, operation, value, mode, unique_indices)
 
-    def add(self, value: Array) -> Array:
+    def get(self, *, mode: str | None = None, fill_value: Any = None, **options: Any) -> Array:
+        """`x[index]`; with `mode="fill"`, `fill_value` (or NaN) where it is out of bounds."""
+        return self._update("get", fill_value, mode=mode, **options)
+
+    def set(self, value: Array, **options: Any) -> Array:
+        """What `x` would be after `x[index] = value`."""
+        return self._update("set", value, **options)
+
+    def add(self, value: Array, **options: Any) -> Array:
         """What `x` would be after `np.add.at(x, index, value)`: repeated indices add up."""
-        return numpy_functions[np.add.at](self.x, self.index, value)
+        return self._update("add", value, **options)
+
+    def subtract(self, value: Array, **options: Any) -> Array:
+        """What `x` would be after `np.subtract.at(x, index, value)`."""
+        return self._update("subtract", value, **options)
+
+    def multiply(self, value: Array, **options: Any) -> Array:
+        """What `x` would be after `np.multiply.at(x, index, value)`."""
+        return self._update("multiply", value, **options)
+
+    mul = multiply
+
+    def divide(self, value: Array, **options: Any) -> Array:
+        """What `x` would be after `np.divide.at(x, index, value)`."""
+        return self._update("divide", value, **options)
+
+    def power(self, value: Array, **options: Any) -> Array:
+        """`x` to the power of the product of the values that the index has for each place."""
+        return self._update("power", value, **options)
+
+    def min(self, value: Array, **options: Any) -> Array:
+        """What `x` would be after `np.minimum.at(x, index, value)`; ties share the derivative."""
+        return self._update("min", value, **options)
+
+    def max(self, value: Array, **options: Any) -> Array:
+        """What `x` would be after `np.maximum.at(x, index, value)`; ties share the derivative."""
+        return self._update("max", value, **options)
+
+    def apply(self, function: Callable[[Array], Array], **options: Any) -> Array:
+        """What `x` would be after `function.at(x, index)`: `function` of the elements shown."""
+        return self._update("apply", function, **options)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from .. import source
-from ..errors import MissingRuleError, TracerAssignmentError, TracerConversionError
+from ..errors import TracerAssignmentError, TracerConversionError
 from .messages import cut, no_rule
-from .protocol import At, apply, numpy_functions, reductions, refused_out
+from .protocol import At, apply, numpy_functions, reductions, refused_out, ufunc_methods
 from .values import Array, ShapeDtype
 
 if TYPE_CHECKING:
@@ -87,6 +88,17 @@ def _method(function: Callable[..., Any]) -> Any:
     return method
 
 
+def _refused(name: str, form: str) -> Any:
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TracerAssignmentError(
+            f"x.{name}() changes an array in its place, and a traced value cannot be changed, "
+            f"at {source.here()}\n  Write x = {form}."
+        )
+
+    method.__name__ = name
+    return method
+
+
 class Tracer:
     """A value that a transformation watches; to the user's code it is an ndarray.
 
@@ -139,6 +151,9 @@ class Tracer:
     # -- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        if kwargs and any(x is not None for x in kwargs.get("out", ())):
+            raise refused_out(name)
         if method == "__call__":
             function = numpy_functions.get(ufunc)
             if function is not None and not kwargs:
@@ -147,15 +162,16 @@ class Tracer:
             # np.add.reduce reduces axis 0 by default, np.sum every axis.
             kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
             return numpy_functions[reductions[ufunc]](inputs[0], **kwargs)
-        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        if kwargs:
-            if any(x is not None for x in kwargs.get("out", ())):
-                raise refused_out(name)
-            raise MissingRuleError(
-                f"np.{name} on a traced value takes no {', '.join(sorted(kwargs))}=, "
-                f"at {source.here()}"
-            )
+        if method in ufunc_methods:
+            return ufunc_methods[method](ufunc, *inputs, **kwargs)
         raise no_rule(name, numpy_functions)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """The namespace whose functions take this value: `kinone.numpy`, or else NumPy's."""
+        try:
+            return importlib.import_module("kinone.numpy")
+        except ModuleNotFoundError:
+            return np
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
@@ -175,6 +191,9 @@ class Tracer:
     __and__, __rand__ = _operator(np.bitwise_and), _reflected(np.bitwise_and)
     __or__, __ror__ = _operator(np.bitwise_or), _reflected(np.bitwise_or)
     __xor__, __rxor__ = _operator(np.bitwise_xor), _reflected(np.bitwise_xor)
+    __lshift__, __rlshift__ = _operator(np.left_shift), _reflected(np.left_shift)
+    __rshift__, __rrshift__ = _operator(np.right_shift), _reflected(np.right_shift)
+    __divmod__, __rdivmod__ = _operator(np.divmod), _reflected(np.divmod)
     __lt__, __le__ = _operator(np.less), _operator(np.less_equal)
     __gt__, __ge__ = _operator(np.greater), _operator(np.greater_equal)
     __eq__, __ne__ = _operator(np.equal), _operator(np.not_equal)
@@ -209,7 +228,10 @@ class Tracer:
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
             raise TypeError("iteration over a 0-d array")
-        return iter([self[i] for i in range(self.shape[0])])
+        return iter(numpy_functions[iter](self))
+
+    def __contains__(self, value: Array) -> bool:
+        return bool((self == value).any())
 
     # -- methods and attributes of an ndarray
 
@@ -218,12 +240,29 @@ class Tracer:
     var, std = _method(np.var), _method(np.std)
     argmax, argmin = _method(np.argmax), _method(np.argmin)
     any, all = _method(np.any), _method(np.all)
+    cumsum, cumprod = _method(np.cumsum), _method(np.cumprod)
     squeeze, swapaxes = _method(np.squeeze), _method(np.swapaxes)
     ravel, clip, round = _method(np.ravel), _method(np.clip), _method(np.round)
-    astype, take = _method(np.astype), _method(np.take)
-    dot = _method(np.dot)
+    repeat, take, choose = _method(np.repeat), _method(np.take), _method(np.choose)
+    diagonal, trace, dot = _method(np.diagonal), _method(np.trace), _method(np.dot)
+    argsort, argpartition = _method(np.argsort), _method(np.argpartition)
+    searchsorted, nonzero = _method(np.searchsorted), _method(np.nonzero)
+    conj = conjugate = _method(np.conjugate)
 
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
+    def astype(
+        self,
+        dtype: Any,
+        order: str = "K",
+        casting: Any = "unsafe",
+        subok: bool = True,
+        copy: bool = True,
+    ) -> Any:
+        return numpy_functions[np.astype](self, dtype, order, casting)
+
+    def compress(self, condition: Any, axis: int | None = None, out: None = None) -> Any:
+        return apply(np.compress, (condition, self), {"axis": axis, "out": out})
+
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         target = shape[0] if len(shape) == 1 else shape
         return apply(np.reshape, (self, target), {"order": order})
 
@@ -231,10 +270,15 @@ class Tracer:
         order = axes[0] if len(axes) == 1 else axes or None
         return apply(np.transpose, (self, order), {})
 
-    def flatten(self) -> Any:
-        return self.reshape(-1)
+    def flatten(self, order: str = "C") -> Any:
+        return apply(np.ravel, (self,), {"order": order})
 
-    def copy(self) -> Any:
+    def copy(self, order: str = "C") -> Any:
+        return self
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Any:
+        if device != "cpu" or stream is not None:
+            raise ValueError(f"the one device is 'cpu', and there are no streams; got {device!r}")
         return self
 
     @property
@@ -243,12 +287,45 @@ class Tracer:
 
     @property
     def mT(self) -> Any:
+        if self.ndim < 2:
+            raise ValueError("matrix transpose with ndim < 2 is undefined")
         return numpy_functions[np.swapaxes](self, -1, -2)
+
+    @property
+    def real(self) -> Any:
+        return self if self.dtype.kind != "c" else apply(np.real, (self,), {})
+
+    @property
+    def imag(self) -> Any:
+        return apply(np.imag, (self,), {})
+
+    @property
+    def flat(self) -> Any:
+        """All elements in order; where an ndarray has an iterator, an array that iterates."""
+        return self.ravel()
+
+    @property
+    def base(self) -> None:
+        return None
+
+    @property
+    def device(self) -> str:
+        return "cpu"
 
     @property
     def at(self) -> At:
         """`x.at[i].set(v)`, `x.at[i].add(v)`: a new array with some elements replaced."""
         return At(self)
+
+    # -- what writes into an ndarray
+
+    sort = _refused("sort", "np.sort(x, axis)")
+    partition = _refused("partition", "np.partition(x, kth, axis)")
+    fill = _refused("fill", "np.full_like(x, value)")
+    put = _refused("put", "x.at[indices].set(v)")
+    itemset = _refused("itemset", "x.at[index].set(v)")
+    resize = _refused("resize", "np.resize(x, shape)")
+    setfield = _refused("setfield", "x.at[...].set(v)")
 
     # -- conversions that would cut the gradient
 
@@ -256,7 +333,10 @@ class Tracer:
         return bool(self._concrete("bool"))
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise self._cut("np.asarray(x) (or putting x into an array)")
+        raise self._cut(
+            "np.asarray(x) (or putting x into an array, or indexing a plain array with x: "
+            "kinone.ops.getitem(table, x))"
+        )
 
     def __float__(self) -> float:
         raise self._cut("float(x)")
@@ -268,13 +348,21 @@ class Tracer:
         raise self._cut("complex(x)")
 
     def __index__(self) -> int:
-        raise self._cut("using x as an index")
+        raise self._cut("using x as an index (of a plain array: kinone.ops.getitem(table, x))")
 
     def item(self, *args: Any) -> Any:
         raise self._cut("x.item()")
 
     def tolist(self) -> Any:
         raise self._cut("x.tolist()")
+
+    def tobytes(self, *args: Any) -> Any:
+        raise self._cut("x.tobytes()")
+
+    def view(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and not kwargs:
+            return self
+        raise self._cut("x.view(dtype)")
 
     def _concrete(self, wanted: str) -> Any:
         """The number for Python's control flow, where the trace has one."""

@@ -189,6 +189,7 @@ def vmap(
             f"argument, or a dict by parameter name, at {source.here()}"
         )
 
+    @source.trimming
     @functools.wraps(fun)
     def mapped(*args: P.args, **kwargs: P.kwargs) -> Any:
         leaves, treedef = tree.flatten((args, kwargs))

@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 
 from .. import source, tree
-from ..core import Array, Primitive, ShapeDtype, Trace, Tracer, is_inexact, running, shape_dtype
+from ..core import (
+    Array,
+    Primitive,
+    ShapeDtype,
+    Trace,
+    Tracer,
+    is_inexact,
+    observe,
+    running,
+    shape_dtype,
+)
+from ..core.observe import observers
 from ..errors import GradientError, TreeError
 from ..source import Location
-from .arguments import Arguments, check_leaves
+from .arguments import Arguments, check_leaves, split_aux
 
 
 class ForwardTracer(Tracer):
@@ -65,7 +76,10 @@ class ForwardTrace(Trace):
             y = primitive(*values, **params)
             if primitive.jvp is None:
                 return y
-            tangent = primitive.jvp(y, values, tangents, params)
+            if observers:
+                tangent = observe.tangent(primitive, y, values, tangents, params)
+            else:
+                tangent = primitive.jvp(y, values, tangents, params)
         if tangent is None:
             return y
         location = source.capture()
@@ -83,6 +97,46 @@ class ForwardTrace(Trace):
         return None
 
 
+class Pushed:
+    """A run of `fun` in forward mode: its result, and each leaf's value and tangent.
+
+    `directions` holds a tangent for each leaf of the arguments, None where a leaf stands still.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        arguments: Arguments,
+        directions: Sequence[Array | None],
+        name: str,
+    ) -> None:
+        self.trace = trace = ForwardTrace(arguments.label)
+        trace.name = name
+        with running(trace):
+            inputs: list[Array] = []
+            for value, tangent in zip(arguments.leaves, directions, strict=True):
+                if is_inexact(value) and tangent is not None:
+                    tracer = ForwardTracer(trace, value, tangent, trace.started)
+                    trace.inputs.append(tracer)
+                    inputs.append(tracer)
+                else:
+                    inputs.append(value)
+            self.result = arguments.call(fun, inputs)
+
+    def value(self, leaf: Any) -> Any:
+        """The value that a leaf of the result has outside of this transformation."""
+        if isinstance(leaf, ForwardTracer) and leaf._trace is self.trace:
+            return leaf.value
+        return leaf
+
+    def tangent(self, leaf: Any) -> Array | None:
+        """The tangent of a leaf of the result, None where it is zero."""
+        if isinstance(leaf, ForwardTracer) and leaf._trace is self.trace:
+            return leaf.tangent
+        return None
+
+
+@source.trimming
 def jvp(
     fun: Callable[..., Any],
     primals: Sequence[Any],
@@ -109,49 +163,35 @@ def jvp(
         )
     arguments = Arguments(fun, primals, {}, tuple(range(len(primals))), ())
     check_leaves(arguments, "jvp", integers="ignore")
-    directions = _check_tangents(arguments, tuple(primals), tuple(tangents))
-    trace = ForwardTrace(arguments.label)
-    with running(trace):
-        inputs: list[Array] = []
-        for value, tangent in zip(arguments.leaves, directions, strict=True):
-            if is_inexact(value):
-                tracer = ForwardTracer(trace, value, tangent, trace.started)
-                trace.inputs.append(tracer)
-                inputs.append(tracer)
-            else:
-                inputs.append(value)
-        result = arguments.call(fun, inputs)
-
-    def is_traced(leaf: Any) -> bool:
-        return isinstance(leaf, ForwardTracer) and leaf._trace is trace
-
-    def value_of(leaf: Any) -> Any:
-        return leaf.value if is_traced(leaf) else leaf
+    directions = check_tangents(arguments, tuple(primals), tuple(tangents))
+    run = Pushed(fun, arguments, directions, "jvp")
+    result, aux = split_aux(run.result, has_aux, "jvp")
 
     def tangent_of(leaf: Any) -> Any:
-        if is_traced(leaf):
-            return leaf.tangent
-        aval = shape_dtype(leaf)
-        return np.zeros(aval.shape, aval.dtype)[()]
+        tangent = run.tangent(leaf)
+        return zero_tangent(shape_dtype(leaf)) if tangent is None else tangent
 
-    aux = None
-    if has_aux:
-        result, aux = result
-    value = tree.map(value_of, result)
+    value = tree.map(run.value, result)
     tangent = tree.map(tangent_of, result)
-    return (value, tangent, tree.map(value_of, aux)) if has_aux else (value, tangent)
+    return (value, tangent, tree.map(run.value, aux)) if has_aux else (value, tangent)
 
 
-def _check_tangents(
+def zero_tangent(aval: ShapeDtype) -> Array:
+    """Zeros of a shape and dtype, a NumPy scalar where there are no axes."""
+    return np.zeros(aval.shape, aval.dtype)[()]
+
+
+def check_tangents(
     arguments: Arguments, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> list[Array]:
+    """The leaves of the tangents, which have the structure, shapes and dtypes of the primals."""
     leaves, treedef = tree.flatten(tangents)
     if treedef != tree.structure(primals):
         raise TreeError(
             f"the tangents' structure is not that of the primals, at {source.here()}\n"
             + tree.diff(primals, tangents)
         )
-    checked = []
+    checked: list[Array] = []
     for index, (primal, tangent) in enumerate(zip(arguments.leaves, leaves, strict=True)):
         want = shape_dtype(primal)
         if want.dtype.kind not in "fc":

@@ -24,9 +24,11 @@ from ..core import (
     Trace,
     Tracer,
     is_inexact,
+    observe,
     shape_dtype,
     weaken,
 )
+from ..core.observe import observers
 from ..source import Location
 
 P = ParamSpec("P")
@@ -131,22 +133,32 @@ class ReverseTrace(Trace):
             elif kind is list or kind is tuple:
                 values[i] = np.asarray(arg)
         if primitive.run_vjp is not None:
-            y, pullback = primitive.run_vjp(wanted, values, params)
+            if observers:
+                y, pullback = observe.run_vjp(primitive, wanted, values, params)
+            else:
+                y, pullback = primitive.run_vjp(wanted, values, params)
             if pullback is None:
                 return y
         else:
             # With no tracers below, the operation itself; this saves the dispatch a second look.
-            y = (primitive.impl if self.outermost else primitive)(*values, **params)
+            direct = self.outermost and not observers
+            y = (primitive.impl if direct else primitive)(*values, **params)
             if type(y) is not np.ndarray and primitive.weak and isinstance(y, np.generic):
                 y = weaken(y, values)
             vjp = primitive.vjp
             if vjp is None:
                 return y
             pullback = vjp(wanted, y, values, params)
+        if observers:
+            pullback = observe.watched(
+                primitive, pullback, y, values, params, self.name, self.started
+            )
         number = self.count
         self.count = number + 1
         if not primitive.multiple:
             return ReverseTracer(self, y, Node(number, pullback, parents, 1, source.capture(3)))
+        if len(y) == 1:  # a node of one result has one cotangent, not a list of one
+            pullback = _of_one(pullback)
         node = Node(number, pullback, parents, len(y), source.capture(3))
         return tuple(
             ReverseTracer(self, each, node, slot) if is_inexact(each) else each
@@ -174,6 +186,10 @@ class ReverseTrace(Trace):
         return self.input_label(number) if number < self.inputs else None
 
 
+def _of_one(pullback: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda g: pullback((g,))
+
+
 def backward(
     seeds: Sequence[tuple[Node, int, Array]], inputs: Sequence[Node], *, once: bool
 ) -> list[Array | None]:
@@ -187,7 +203,7 @@ def backward(
     arrived: dict[int, Array] = {}
     targets: Sequence[tuple[Node, int]] = [(node, slot) for node, slot, _ in seeds]
     cotangents: Sequence[Array | None] = [cotangent for _, _, cotangent in seeds]
-    with source.inherit() as state:
+    with source.inherit(backward=True) as state:
         while True:
             for (node, slot), cotangent in zip(targets, cotangents, strict=True):
                 if cotangent is None:
