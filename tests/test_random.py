@@ -554,3 +554,29 @@ def test_categorical_without_a_class_is_refused():
             random.categorical(key(9), np.array(logits))
     assert (random.categorical(key(9), some[:1], shape=(100, 1)) == 0).all()
     assert random.categorical(key(9), np.zeros((0, 3))).shape == (0,)
+
+
+def test_the_keys_of_a_split_are_mapped_and_scanned_over() -> None:
+    keys = random.split(key(3), 4)
+    each = [random.normal(k.clone(), (2,)) for k in keys]
+    assert np.array_equal(kn.vmap(lambda k: random.normal(k, (2,)))(keys), each)
+    scanned = kn.scan(lambda carry, k: (carry, random.normal(k, (2,))), 0, keys)[1]
+    assert np.array_equal(scanned, each)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda k: random.permutation(k, 5),
+        lambda k: random.permutation(k, np.arange(6.0)),
+        lambda k: random.permutation(k, np.eye(3), axis=1, independent=True),
+        lambda k: random.choice(k, 5, (3,), replace=False),
+        lambda k: random.choice(k, np.arange(5.0), (3,), p=np.full(5, 0.2)),
+        lambda k: random.choice(k, 5, (3,), replace=False, p=np.full(5, 0.2)),
+    ],
+)
+def test_orders_and_choices_of_traced_keys(draw) -> None:
+    keys = random.split(key(4), 3)
+    each = [draw(k.clone()) for k in keys]
+    assert np.array_equal(kn.vmap(draw)(keys), each)
+    assert np.array_equal(kn.jit(draw)(keys[0].clone()), each[0])

@@ -12,9 +12,8 @@ keys as are needed, by splitting, by number, or by name:
 
 A key is spent by one draw. Drawing from it again gives the same numbers once more, which is nearly
 always a mistake; it works, and a `KeyReuseWarning` names both lines. `key.clone()` says that it is
-meant. A key is a tree with one leaf, its data, and may be an argument of any traced function, in
-which all can be drawn but `permutation`, and `choice` with `p` or without replacement: they sort or
-search, for which there is no rule.
+meant. A key is a tree with one leaf, its data, and may be an argument of any traced function. The
+keys of a split are one tree, too: `vmap` and `scan` over them hand out one at a time.
 
 Names, argument orders and meanings are those of `jax.random`; the default dtypes are float32 and
 int64. `bits`, `uniform`, `bernoulli`, `randint`, `permutation`, `normal` and `truncated_normal`
@@ -35,10 +34,11 @@ from .distributions import (
     truncated_normal,
     uniform,
 )
-from .keys import Key, fold_in, key, key_data, split, wrap_key_data
+from .keys import Key, Keys, fold_in, key, key_data, split, wrap_key_data
 
 __all__ = [
     "Key",
+    "Keys",
     "bernoulli",
     "bits",
     "categorical",

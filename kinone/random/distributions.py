@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import source
 from ..core import Array, Tracer, shape_dtype
+from ..ops.index import take
 from ..ops.random_bits import ndtri, normal_from_bits
 from ..ops.shape import astype, normalize_axis
 from .keys import Key, Shape, draw, to_shape
@@ -220,7 +221,7 @@ def permutation(key: Key, x: Any, axis: int = 0, independent: bool = False) -> A
     if np.ndim(x) == 0:
         return _order(key, (operator.index(x),), 0)
     if not independent:
-        return np.take(x, _order(key, (np.shape(x)[axis],), 0), axis=axis)
+        return take(x, _order(key, (np.shape(x)[axis],), 0), axis=axis)
     return np.take_along_axis(x, _order(key, np.shape(x), axis), axis=axis)
 
 
@@ -268,7 +269,7 @@ def choice(
                 scores = np.log(weights) + gumbel(key, (size,), np.float64)
             places = np.argsort(-scores, kind="stable")[:count]
     places = np.reshape(places, wanted)
-    return places if np.ndim(a) == 0 else np.take(a, places, axis=axis)
+    return places if np.ndim(a) == 0 else take(a, places, axis=axis)
 
 
 def _last(weights: Array) -> Any:

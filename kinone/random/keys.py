@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import source, tree
-from ..core import Array, Tracer, shape_dtype
+from ..core import Array, Tracer, shape_dtype, shape_of
 from ..errors import KeyReuseWarning
 from ..ops.random_bits import random_bits
 from ..ops.shape import astype, stack
@@ -58,7 +58,7 @@ class Key:
             self._data, self._parent = _frozen(data), None
         return self._data
 
-    def split(self, num: int = 2) -> tuple[Key, ...]:
+    def split(self, num: int = 2) -> Keys:
         """`num` new, independent keys; this one is spent by it."""
         return split(self, num)
 
@@ -102,6 +102,30 @@ tree.register_pytree_node(
 )
 
 
+class Keys(tuple[Key, ...]):
+    """The keys of one `split`: a tuple of keys, and a tree with one leaf, the data of all of them.
+
+    `vmap` and `scan` over it hand out one key at a time.
+    """
+
+    data: Array  # uint64[n, 2]
+
+    def __new__(cls, data: Array) -> Keys:
+        keys = super().__new__(cls, [Key(_frozen(data[i])) for i in range(shape_of(data)[0])])
+        keys.data = data
+        return keys
+
+
+def _unflatten_keys(_: None, leaves: Sequence[Any]) -> Any:
+    (data,) = leaves
+    return Keys(data) if len(getattr(data, "shape", ())) == 2 else Key(data)
+
+
+tree.register_pytree_node(
+    Keys, lambda keys: ([keys.data], None), _unflatten_keys, lambda _: ["data"]
+)
+
+
 def key(seed: int) -> Key:
     """The key that a number stands for, from 0 to 2⁶⁴ - 1.
 
@@ -113,15 +137,16 @@ def key(seed: int) -> Key:
     return Key(_frozen(np.array([_word("seed", seed), 0], np.uint64)))
 
 
-def split(key: Key, num: int = 2) -> tuple[Key, ...]:
+def split(key: Key, num: int = 2) -> Keys:
     """`num` new keys, independent of each other; the old one is spent by it.
+
+    They are a tuple, and `vmap(f)(split(key, n))` gives each example one of them.
 
     >>> first, second = split(key(0))
     >>> first
     Key(0xf59a31d15d6632204a00b834fcfdb51d)
     """
-    words = draw(key, (operator.index(num), 2), 64, "split")
-    return tuple([Key(_frozen(words[i])) for i in range(num)])
+    return Keys(_frozen(draw(key, (operator.index(num), 2), 64, "split")))
 
 
 def fold_in(key: Key, data: Any) -> Key:
