@@ -4,23 +4,30 @@ All functions take arrays, numbers and traced values alike, under NumPy's names 
 one. On plain arrays `ops.tanh(x)` is `np.tanh(x)`.
 """
 
-from . import attributes as attributes
+from . import effects as effects
+from . import fourier as fourier
+from . import linalg as linalg
+from . import polynomial as polynomial
+from . import refused as refused
+from . import ufunc_methods as ufunc_methods
 from .activation import hard_sigmoid, hard_swish, relu, sigmoid, softplus, swish
 from .arithmetic import (
     absolute,
     add,
-    bitwise_and,
-    bitwise_or,
-    bitwise_xor,
     ceil,
     clip,
     divide,
+    divmod,
     equal,
+    fabs,
+    float_power,
     floor,
     floor_divide,
+    fmax,
+    fmin,
+    fmod,
     greater,
     greater_equal,
-    invert,
     isfinite,
     isinf,
     isnan,
@@ -29,11 +36,13 @@ from .arithmetic import (
     logical_and,
     logical_not,
     logical_or,
+    logical_xor,
     maximum,
     minimum,
     multiply,
     negative,
     not_equal,
+    positive,
     power,
     remainder,
     rint,
@@ -42,16 +51,141 @@ from .arithmetic import (
     square,
     stop_gradient,
     subtract,
+    trunc,
+)
+from .attributes import full, full_like, geomspace, linspace, logspace, result_type
+from .barrier import barrier
+from .calculus import convolve, correlate, gradient, interp, trapezoid
+from .complex import (
+    angle,
+    conj,
+    imag,
+    iscomplex,
+    iscomplexobj,
+    isreal,
+    isrealobj,
+    real,
+    real_if_close,
+)
+from .contract import matmul
+from .conv import conv, conv_transpose
+from .cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum, diff, ediff1d
+from .diagonal import diag, diagflat, diagonal, trace, tril, triu, vander
+from .distinct import (
+    intersect1d,
+    isin,
+    setdiff1d,
+    setxor1d,
+    union1d,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from .einsum import einsum
+from .extrema import all, any, argmax, argmin, count_nonzero, max, min, ptp
+from .floats import (
+    allclose,
+    array_equal,
+    array_equiv,
+    copysign,
+    frexp,
+    heaviside,
+    isclose,
+    isneginf,
+    isposinf,
+    ldexp,
+    modf,
+    nan_to_num,
+    nextafter,
+    signbit,
+    spacing,
+)
+from .histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
+from .index import getitem, take, take_along_axis
+from .integers import (
+    bitwise_and,
+    bitwise_count,
+    bitwise_or,
+    bitwise_xor,
+    gcd,
+    invert,
+    lcm,
+    left_shift,
+    right_shift,
+)
+from .join import array, asarray, block, column_stack, dstack, hstack, vstack
+from .moments import average, corrcoef, cov, mean, std, var
+from .nan import (
+    nanargmax,
+    nanargmin,
+    nancumprod,
+    nancumsum,
+    nanmax,
+    nanmean,
+    nanmin,
+    nanprod,
+    nanstd,
+    nansum,
+    nanvar,
+)
+from .normalize import batch_norm, batch_norm_inference, log_softmax, softmax
+from .padding import pad
+from .pool import avg_pool, global_avg_pool, max_pool
+from .products import (
+    cross,
+    dot,
+    inner,
+    kron,
+    matvec,
+    outer,
+    tensordot,
+    vdot,
+    vecdot,
+    vecmat,
+)
+from .quantiles import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
+from .random_bits import random_bits
+from .rearrange import (
+    append,
+    apply_along_axis,
+    apply_over_axes,
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    copy,
+    delete,
+    flip,
+    fliplr,
+    flipud,
+    insert,
+    matrix_transpose,
+    repeat,
+    resize,
+    roll,
+    rollaxis,
+    rot90,
+    sliding_window_view,
+    tile,
+    trim_zeros,
+)
+from .reduce import logsumexp, prod, sum
+from .select import (
+    argwhere,
+    choose,
+    compress,
+    extract,
+    flatnonzero,
+    ix_,
+    meshgrid,
+    nonzero,
+    piecewise,
+    ravel_multi_index,
+    select,
+    unravel_index,
     where,
 )
-from .contract import dot, matmul, outer
-from .conv import conv, conv_transpose
-from .extrema import all, any, argmax, argmin, max, min
-from .index import add_at, getitem, set_at, take, take_along_axis
-from .normalize import batch_norm, batch_norm_inference, log_softmax, softmax
-from .pool import avg_pool, global_avg_pool, max_pool
-from .random_bits import random_bits
-from .reduce import logsumexp, mean, prod, std, sum, var
 from .shape import (
     astype,
     broadcast_arrays,
@@ -59,7 +193,6 @@ from .shape import (
     concatenate,
     expand_dims,
     moveaxis,
-    pad,
     ravel,
     reshape,
     squeeze,
@@ -67,6 +200,18 @@ from .shape import (
     swapaxes,
     transpose,
 )
+from .sort import (
+    argpartition,
+    argsort,
+    digitize,
+    lexsort,
+    partition,
+    searchsorted,
+    sort,
+    sort_complex,
+)
+from .special import i0, sinc, unwrap
+from .split import array_split, dsplit, hsplit, split, unstack, vsplit
 from .transcendental import (
     arccos,
     arccosh,
@@ -78,6 +223,7 @@ from .transcendental import (
     cbrt,
     cos,
     cosh,
+    deg2rad,
     exp,
     exp2,
     expm1,
@@ -87,6 +233,8 @@ from .transcendental import (
     log2,
     log10,
     logaddexp,
+    logaddexp2,
+    rad2deg,
     reciprocal,
     sin,
     sinh,
@@ -94,119 +242,47 @@ from .transcendental import (
     tan,
     tanh,
 )
+from .update import add_at, at, set_at
 
 abs = absolute
 
-__all__ = [
-    "abs",
-    "absolute",
-    "add",
-    "add_at",
-    "all",
-    "any",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
-    "argmax",
-    "argmin",
-    "astype",
-    "avg_pool",
-    "batch_norm",
-    "batch_norm_inference",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-    "broadcast_arrays",
-    "broadcast_to",
-    "cbrt",
-    "ceil",
-    "clip",
-    "concatenate",
-    "conv",
-    "conv_transpose",
-    "cos",
-    "cosh",
-    "divide",
-    "dot",
-    "equal",
-    "exp",
-    "exp2",
-    "expand_dims",
-    "expm1",
-    "floor",
-    "floor_divide",
-    "getitem",
-    "global_avg_pool",
-    "greater",
-    "greater_equal",
-    "hard_sigmoid",
-    "hard_swish",
-    "hypot",
-    "invert",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "less",
-    "less_equal",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "log_softmax",
-    "logaddexp",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logsumexp",
-    "matmul",
-    "max",
-    "max_pool",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "moveaxis",
-    "multiply",
-    "negative",
-    "not_equal",
-    "outer",
-    "pad",
-    "power",
-    "prod",
-    "random_bits",
-    "ravel",
-    "reciprocal",
-    "relu",
-    "remainder",
-    "reshape",
-    "rint",
-    "round",
-    "set_at",
-    "sigmoid",
-    "sign",
-    "sin",
-    "sinh",
-    "softmax",
-    "softplus",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "stop_gradient",
-    "subtract",
-    "sum",
-    "swapaxes",
-    "swish",
-    "take",
-    "take_along_axis",
-    "tan",
-    "tanh",
-    "transpose",
-    "var",
-    "where",
+# fmt: off
+__all__ = [  # noqa: RUF022 (whose fix gives each name a line of its own)
+    "abs", "absolute", "add", "add_at", "all", "allclose", "angle", "any", "append",
+    "apply_along_axis", "apply_over_axes", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
+    "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort", "argwhere", "array",
+    "array_equal", "array_equiv", "array_split", "asarray", "astype", "at", "atleast_1d",
+    "atleast_2d", "atleast_3d", "average", "avg_pool", "barrier", "batch_norm",
+    "batch_norm_inference", "bincount", "bitwise_and", "bitwise_count", "bitwise_or", "bitwise_xor",
+    "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "choose", "clip", "column_stack",
+    "compress", "concatenate", "conj", "conv", "conv_transpose", "convolve", "copy", "copysign",
+    "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov", "cross", "cumprod", "cumsum",
+    "cumulative_prod", "cumulative_sum", "deg2rad", "delete", "diag", "diagflat", "diagonal",
+    "diff", "digitize", "divide", "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "equal",
+    "exp", "exp2", "expand_dims", "expm1", "extract", "fabs", "flatnonzero", "flip", "fliplr",
+    "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "full",
+    "full_like", "gcd", "geomspace", "getitem", "global_avg_pool", "gradient", "greater",
+    "greater_equal", "hard_sigmoid", "hard_swish", "heaviside", "histogram", "histogram2d",
+    "histogram_bin_edges", "histogramdd", "hsplit", "hstack", "hypot", "i0", "imag", "inner",
+    "insert", "interp", "intersect1d", "invert", "isclose", "iscomplex", "iscomplexobj", "isfinite",
+    "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "isrealobj", "ix_", "kron", "lcm",
+    "ldexp", "left_shift", "less", "less_equal", "lexsort", "linspace", "log", "log10", "log1p",
+    "log2", "log_softmax", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logspace", "logsumexp", "matmul", "matrix_transpose", "matvec", "max",
+    "max_pool", "maximum", "mean", "median", "meshgrid", "min", "minimum", "modf", "moveaxis",
+    "multiply", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax",
+    "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum",
+    "nanvar", "negative", "nextafter", "nonzero", "not_equal", "outer", "pad", "partition",
+    "percentile", "piecewise", "positive", "power", "prod", "ptp", "quantile", "rad2deg",
+    "random_bits", "ravel", "ravel_multi_index", "real", "real_if_close", "reciprocal", "relu",
+    "remainder", "repeat", "reshape", "resize", "result_type", "right_shift", "rint", "roll",
+    "rollaxis", "rot90", "round", "searchsorted", "select", "set_at", "setdiff1d", "setxor1d",
+    "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sliding_window_view", "softmax",
+    "softplus", "sort", "sort_complex", "spacing", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "stop_gradient", "subtract", "sum", "swapaxes", "swish", "take", "take_along_axis",
+    "tan", "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tril", "trim_zeros",
+    "triu", "trunc", "union1d", "unique", "unique_all", "unique_counts", "unique_inverse",
+    "unique_values", "unravel_index", "unstack", "unwrap", "vander", "var", "vdot", "vecdot",
+    "vecmat", "vsplit", "vstack", "where",
 ]
+# fmt: on

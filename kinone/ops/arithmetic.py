@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import source, tree
-from ..core import Array, implements, shape_dtype
-from ..errors import MissingRuleError
-from .declare import elementwise
+from .. import tree
+from ..core import Array, Tracer, implements, shape_dtype
+from .declare import elementwise, promote
+from .plain import composed
 from .samples import POSITIVE, REAL, broadcasting
+from .shape import astype
 
 _two = broadcasting(REAL, REAL)
 _one = broadcasting(REAL)
@@ -38,23 +39,36 @@ divide = elementwise(
     samples=broadcasting(REAL, POSITIVE),
 )
 negative = elementwise("negative", np.negative, lambda g: -g, weak=True, samples=_one)
+positive = elementwise("positive", np.positive, lambda g: g, weak=True, samples=_one)
 square = elementwise("square", np.square, lambda g, x: 2 * g * x, samples=_one)
 
 
 def _absolute_derivative(g: Array, x: Array) -> Array:
-    """±g; 0 at 0, the middle of the subdifferential [-1, 1]."""
-    if shape_dtype(x).dtype.kind == "c":
-        raise MissingRuleError(
-            f"the absolute value of complex numbers has no rule, {source.here()}"
-        )
-    return g * np.sign(x)
+    """±g; 0 at 0, the middle of the subdifferential [-1, 1]. Of a complex number g · conj(x)/|x|,
+    which a tangent goes through as the real part of it."""
+    direction = sign(x)
+    return g * (np.conj(direction) if shape_dtype(x).dtype.kind == "c" else direction)
 
 
 absolute = elementwise("absolute", np.absolute, _absolute_derivative, weak=True, samples=_one)
-sign = elementwise("sign", np.sign, None, samples=_one)
+fabs = elementwise("fabs", np.fabs, _absolute_derivative, samples=_one)
+sign_p = elementwise("sign", np.sign, None, samples=_one)
+
+
+@implements(np.sign)
+def sign(x: Array) -> Array:
+    """-1, 0 or 1, piecewise constant; of a complex number x / |x|, which is not."""
+    if not isinstance(x, Tracer) or x.dtype.kind != "c":
+        return sign_p(x)
+    length = absolute(x)
+    return x / np.where(length == 0, 1, length)
+
+
 floor = elementwise("floor", np.floor, None, samples=_one)
 ceil = elementwise("ceil", np.ceil, None, samples=_one)
 rint = elementwise("rint", np.rint, None, samples=_one)
+trunc = elementwise("trunc", np.trunc, None, samples=_one)
+implements(np.fix)(trunc)
 floor_divide = elementwise(
     "floor_divide", np.floor_divide, None, None, weak=True, samples=broadcasting(REAL, POSITIVE)
 )
@@ -66,6 +80,26 @@ remainder = elementwise(
     weak=True,
     samples=broadcasting(REAL, POSITIVE),
 )
+
+fmod = elementwise(
+    "fmod",
+    np.fmod,
+    lambda g: g,
+    lambda g, a, b, y: -g * np.rint((a - y) / b),  # the whole quotient, not off by one as trunc
+    samples=broadcasting(REAL, POSITIVE),
+)
+
+
+@composed(np.divmod)
+def divmod(x1: Array, x2: Array) -> tuple[Array, Array]:
+    """Floor division and remainder at once.
+
+    >>> divmod(np.array([7.5, -7.5]), 2.0)
+    (array([ 3., -4.]), array([1.5, 0.5]))
+    """
+    if shape_dtype(x1).dtype.kind == shape_dtype(x2).dtype.kind == "b":
+        np.divmod(True, True)  # raises NumPy's TypeError
+    return floor_divide(x1, x2), remainder(x1, x2)
 
 
 def _power(a: Array, b: Array) -> Array:
@@ -90,7 +124,8 @@ def _power_base(g: Array, a: Array, b: Array) -> Array:
 def _power_exponent(g: Array, y: Array, a: Array) -> Array:
     """a^b · ln a, which is 0 at a = 0 (the limit for b > 0)."""
     logarithm = np.log(np.where(a == 0, 1, a))
-    return g * y * (float(logarithm) if isinstance(a, (int, float)) else logarithm)
+    # Of a Python number a Python number, lest float32 become float64.
+    return g * y * (logarithm.item() if isinstance(a, (int, float, complex)) else logarithm)
 
 
 power = elementwise(
@@ -104,9 +139,21 @@ power = elementwise(
 )
 
 
+@composed(np.float_power)
+def float_power(x1: Array, x2: Array) -> Array:
+    """`x1` to the power `x2`, computed in float64 or complex128 at least.
+
+    >>> float_power(np.array([2, 4]), -1)
+    array([0.5 , 0.25])
+    """
+    dtype = promote(np.float_power, shape_dtype(x1), shape_dtype(x2))
+    exponent = x2 if isinstance(x2, (int, float)) else astype(x2, dtype)
+    return power(astype(x1, dtype), exponent)
+
+
 def _to_first(g: Array, a: Array, b: Array, y: Array) -> Array:
     """All of g where `a` was chosen, half of it in a tie."""
-    return g * np.where(a == y, np.where(b == y, 0.5, 1.0), 0.0).astype(g.dtype)
+    return np.where(a == y, np.where(b == y, 0.5 * g, g), 0)
 
 
 def _to_second(g: Array, a: Array, b: Array, y: Array) -> Array:
@@ -115,6 +162,9 @@ def _to_second(g: Array, a: Array, b: Array, y: Array) -> Array:
 
 maximum = elementwise("maximum", np.maximum, _to_first, _to_second, samples=_two)
 minimum = elementwise("minimum", np.minimum, _to_first, _to_second, samples=_two)
+
+fmax = elementwise("fmax", np.fmax, _to_first, _to_second, samples=_two)
+fmin = elementwise("fmin", np.fmin, _to_first, _to_second, samples=_two)
 
 where = elementwise(
     "where",
@@ -144,13 +194,10 @@ logical_or = elementwise("logical_or", np.logical_or, None, None, dtype=np.bool_
 logical_not = elementwise(
     "logical_not", np.logical_not, None, dtype=np.bool_, samples=broadcasting(REAL, flags=(True,))
 )
-bitwise_and = elementwise("bitwise_and", np.bitwise_and, None, None, samples=_flags)
-bitwise_or = elementwise("bitwise_or", np.bitwise_or, None, None, samples=_flags)
-bitwise_xor = elementwise("bitwise_xor", np.bitwise_xor, None, None, samples=_flags)
-invert = elementwise("invert", np.invert, None, samples=broadcasting(REAL, flags=(True,)))
+logical_xor = elementwise("logical_xor", np.logical_xor, None, None, dtype=np.bool_, samples=_flags)
 
 
-@implements(np.clip)
+@composed(np.clip)
 def clip(
     a: Array,
     a_min: Any = None,
@@ -165,8 +212,18 @@ def clip(
     >>> clip(np.array([-2.0, 0.5, 7.0]), 0, 6)
     array([0. , 0.5, 6. ])
     """
+    if (min is not None and a_min is not None) or (max is not None and a_max is not None):
+        raise ValueError("Passing `min` or `max` keyword argument when `a_min` and `a_max` are set")
     low = a_min if a_min is not None else min
     high = a_max if a_max is not None else max
+    dtype = shape_dtype(a).dtype
+    if dtype.kind in "iu":
+        # A Python bound outside of what the dtype holds does not bound.
+        limits = np.iinfo(dtype)
+        low = None if type(low) is int and low <= limits.min else low
+        high = None if type(high) is int and high >= limits.max else high
+    if low is None and high is None:
+        return positive(a)
     if low is not None:
         a = maximum(a, low)
     if high is not None:
@@ -174,15 +231,20 @@ def clip(
     return a
 
 
-@implements(np.round, np.around)
+@composed(np.round, np.around)
 def round(a: Array, decimals: int = 0, out: None = None) -> Array:
-    """Rounds half to even; piecewise constant."""
-    if shape_dtype(a).dtype.kind in "iu" and decimals >= 0:
-        return a
-    if decimals == 0:
-        return rint(a)
-    scale = 10.0**decimals
-    return rint(a * scale) / scale
+    """Rounds half to even at a decimal place; piecewise constant.
+
+    >>> round(np.array([0.5, 1.5, -0.126]), 2)
+    array([ 0.5 ,  1.5 , -0.13])
+    """
+    dtype = shape_dtype(a).dtype
+    if decimals >= 0:
+        if dtype.kind in "iu":
+            return a
+        return rint(a) if decimals == 0 else rint(a * 10.0**decimals) / 10.0**decimals
+    rounded = rint(a / 10.0**-decimals) * 10.0**-decimals
+    return astype(rounded, dtype) if dtype.kind in "iu" else rounded
 
 
 def stop_gradient(x: Any) -> Any:

@@ -1,21 +1,20 @@
-"""Questions about an array that its shape answers, and plain arrays like it."""
+"""Questions about an array that its shape and dtype answer, and plain arrays like it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core import Array, implements, ndim_of, shape_dtype, shape_of
+from ..core import Array, Tracer, implements, shape_dtype, shape_of
+from .axes import as_array, normalize_axes
 from .declare import Rule
-from .shape import reshape
+from .declare.common import result_type as promoted
+from .shape import astype, broadcast_to
 
-
-@implements(np.atleast_1d)
-def atleast_1d(a: Array) -> Array:
-    """With at least one axis."""
-    return reshape(a, (1,)) if ndim_of(a) == 0 else a
+# ---- shape and dtype -----------------------------------------------------------------------------
 
 
 @implements(np.ndim)
@@ -31,9 +30,71 @@ def shape(a: Array) -> tuple[int, ...]:
 
 
 @implements(np.size)
-def size(a: Array, axis: int | None = None) -> int:
-    """The number of elements."""
-    return math.prod(shape(a)) if axis is None else shape(a)[axis]
+def size(a: Array, axis: int | Sequence[int] | None = None) -> int:
+    """The number of elements, along axes."""
+    known = shape(a)
+    return math.prod([known[i] for i in normalize_axes(axis, len(known))])
+
+
+@implements(np.iscomplexobj)
+def iscomplexobj(x: Array) -> bool:
+    """Whether the dtype is a complex one, whatever the values."""
+    return shape_dtype(x).dtype.kind == "c"
+
+
+@implements(np.isrealobj)
+def isrealobj(x: Array) -> bool:
+    """Whether the dtype is not a complex one."""
+    return not iscomplexobj(x)
+
+
+@implements(np.result_type)
+def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
+    """The dtype that arrays, numbers and dtypes have together, by NumPy's promotion."""
+    kinds = [
+        promoted(shape_dtype(x)) if isinstance(x, Tracer) and not shape_dtype(x).weak else _kind(x)
+        for x in arrays_and_dtypes
+    ]
+    return np.result_type(*kinds)
+
+
+def _kind(x: Any) -> Any:
+    if isinstance(x, Tracer):  # a Python number, which adapts
+        return {"i": 1, "f": 1.0, "c": 1j}[x.dtype.kind]
+    return x
+
+
+@implements(np.common_type)
+def common_type(*arrays: Array) -> type:
+    """The floating type that arrays have together."""
+    return np.common_type(*[np.empty(0, shape_dtype(a).dtype) for a in arrays])
+
+
+@implements(np.min_scalar_type)
+def min_scalar_type(a: Array) -> np.dtype[Any]:
+    """The dtype: the values, which would tell more, are not looked at."""
+    return shape_dtype(a).dtype
+
+
+@implements(np.can_cast)
+def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+    """Whether a cast is allowed by the rule."""
+    return np.can_cast(from_.dtype if isinstance(from_, Tracer) else from_, to, casting)
+
+
+@implements(np.shares_memory, np.may_share_memory)
+def shares_memory(a: Array, b: Array, max_work: Any = None) -> bool:
+    """Never: traced values are values, not memory."""
+    return False
+
+
+@implements(np.array_repr, np.array_str, np.array2string)
+def array_repr(a: Array, *args: Any, **options: Any) -> str:
+    """Shape, dtype, and by what it is traced."""
+    return repr(a)
+
+
+# ---- plain arrays like it ------------------------------------------------------------------------
 
 
 def _constant_like(function: Rule) -> Rule:
@@ -44,5 +105,139 @@ def _constant_like(function: Rule) -> Rule:
     return like
 
 
-for _function in (np.zeros_like, np.ones_like, np.full_like, np.empty_like):
+for _function in (np.zeros_like, np.ones_like, np.empty_like):
     implements(_function)(_constant_like(_function))
+
+
+@implements(np.full_like)
+def full_like(
+    a: Array,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Array:
+    """An array of the shape and dtype of another, with this value everywhere; it may be traced."""
+    known = shape_dtype(a)
+    return full(known.shape if shape is None else shape, fill_value, dtype or known.dtype)
+
+
+@implements(np.full)
+def full(
+    shape: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "C",
+    *,
+    device: Any = None,
+    like: Any = None,
+) -> Array:
+    """An array with this value everywhere, which may be traced.
+
+    NumPy's own `np.full(shape, value)` writes the value into an array, which a traced one refuses;
+    it can be asked with `like=value`.
+    """
+    value = as_array(fill_value)
+    if dtype is not None:
+        value = astype(value, dtype)
+    whole = broadcast_to(value, shape)
+    return whole if isinstance(whole, Tracer) else np.array(whole)
+
+
+# `np.zeros(3, like=x)` asks the tracer `x`: the constants are plain arrays.
+for _constant in (
+    np.zeros,
+    np.ones,
+    np.empty,
+    np.eye,
+    np.identity,
+    np.tri,
+    np.arange,
+    np.fromfunction,
+    np.fromiter,
+    np.frombuffer,
+    np.fromstring,
+    np.loadtxt,
+    np.genfromtxt,
+):
+    implements(_constant)(_constant)
+
+
+@implements(np.linspace)
+def linspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
+    """Evenly spaced numbers from `start` to `stop`, both included by default; either may be an
+    array, and traced."""
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    start, stop = _inexact(start), _inexact(stop)
+    real = result_type(start, stop)
+    parts = num - 1 if endpoint else num
+    shape = (-1, *[1] * len(np.broadcast_shapes(shape_of(start), shape_of(stop))))
+    places = np.arange(num, dtype=_real(real)).reshape(shape)
+    span = stop - start
+    step = span / parts if parts > 0 else np.full(shape_of(span), np.nan) + 0 * span
+    line = start + (places * step if parts > 0 else places * span)
+    if endpoint and num > 1:
+        line = np.where(places == num - 1, stop, line)  # not by way of rounding
+    if axis != 0:
+        line = np.moveaxis(line, 0, axis)
+    if dtype is not None:
+        wanted = np.dtype(dtype)
+        line = astype(np.floor(line) if wanted.kind in "iu" else line, wanted)
+    return (line, step) if retstep else line
+
+
+def _inexact(x: Array) -> Array:
+    """A number or an array as a floating one; a Python number still adapts."""
+    return x * 1.0 if isinstance(x, (int, float, complex)) else as_array(x) * 1.0
+
+
+def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.zeros(0, dtype).real.dtype
+
+
+@implements(np.logspace)
+def logspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Array:
+    """Powers of a base, evenly spaced in the exponent."""
+    if shape_of(base):
+        raise ValueError("logspace of a traced value takes a number for its base")
+    powers = np.power(base, linspace(start, stop, num, endpoint, axis=axis))
+    return powers if dtype is None else astype(powers, dtype)
+
+
+@implements(np.geomspace)
+def geomspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Array:
+    """Numbers each of which is the same multiple of the one before, both of one sign."""
+    start, stop = _inexact(start), _inexact(stop)
+    sign = np.sign(start)
+    exponents = linspace(np.log(start * sign), np.log(stop * sign), num, endpoint, axis=axis)
+    line = sign * np.exp(exponents)
+    return line if dtype is None else astype(line, dtype)

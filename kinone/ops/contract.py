@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from ..core import Array, ShapeDtype, implements, ndim_of, shape_of
+from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_of
 from ..errors import ShapeError
+from .axes import lifted
 from .declare import bilinear, promote, unbroadcast
 from .samples import Sample, values
 
@@ -73,16 +77,53 @@ def _matmul_right(g: Array, a: Array, b: ShapeDtype) -> Array:
         return unbroadcast(np.matmul(a.mT, g)[..., 0], b.shape)
     if b.ndim == 2 and ndim_of(a) > 2:
         # One product over all batches instead of one each and a sum.
-        a, g = np.reshape(a, (-1, shape_of(a)[-1])), np.reshape(g, (-1, shape_of(g)[-1]))
+        a, g = _rows(a), _rows(g)
     return unbroadcast(np.matmul(a.mT, g), b.shape)
 
 
-matmul = bilinear(
+def _rows(x: Array) -> Array:
+    """All axes but the last as one."""
+    *rest, last = shape_of(x)
+    return np.reshape(x, (math.prod(rest), last))
+
+
+def _matmul_batch(size: int, batched: Sequence[bool], a: Array, b: Array) -> Array:
+    """Products over one more axis; where one operand is the same for all, one large product."""
+    of_a, of_b = batched
+    shape_a, shape_b = shape_of(a)[of_a:], shape_of(b)[of_b:]
+    if of_a and not of_b:
+        if len(shape_b) <= 2:
+            # The batch, and all of the axes in front of the last, are rows of one matrix.
+            made = matmul(_rows(a), b)
+            return np.reshape(made, (size, *shape_a[:-1], *shape_b[1:]))
+        if len(shape_a) == 1:
+            return np.moveaxis(matmul(a, b), -2, 0)  # the batch as rows
+    elif of_b and not of_a:
+        if len(shape_b) == 1:
+            # A x of each x is x Aᵀ with the xs as rows.
+            by_rows = a if len(shape_a) == 1 else _rows(a).mT
+            return np.reshape(matmul(b, by_rows), (size, *shape_a[:-1]))
+        if len(shape_a) <= 2:
+            return matmul(a, b)
+    # Both as matrices, with as many axes in front.
+    if len(shape_a) == 1:
+        a = np.expand_dims(a, -2)
+    if len(shape_b) == 1:
+        b = np.expand_dims(b, -1)
+    ndim = max(ndim_of(a) - of_a, ndim_of(b) - of_b)
+    made = matmul(lifted(a, ndim) if of_a else a, lifted(b, ndim) if of_b else b)
+    batch = np.broadcast_shapes(shape_a[:-2], shape_b[:-2])
+    return np.reshape(made, (size, *batch, *shape_a[:-1][-1:], *shape_b[-1:] * (len(shape_b) > 1)))
+
+
+matmul: Primitive = bilinear(
     "matmul",
     _matmul,
     shape=_matmul_shape,
     left=_matmul_left,
     right=_matmul_right,
+    batch=_matmul_batch,
+    code="np.matmul({0}, {1})",
     samples=lambda: [
         Sample((values(3, 4), values(4, 2, seed=1))),
         Sample((values(4), values(4, seed=1))),
@@ -90,32 +131,12 @@ matmul = bilinear(
         Sample((values(3, 4), values(4, seed=1))),
         Sample((values(2, 3, 4), values(4, 2, seed=1))),
         Sample((values(2, 1, 3, 4), values(5, 4, 2, seed=1))),
+        Sample((values(3, 4), values(2, 4, 2, seed=1))),
         Sample((values(4), values(2, 4, 3, seed=1))),
         Sample((values(2, 3, 4), values(4, seed=1))),
         Sample((values(0, 4), values(4, 2, seed=1))),
         Sample((values(2, 0), values(0, 3, seed=1))),
+        Sample((values(2, 3, 0), values(0, 3, seed=1))),
     ],
 )
 implements(np.matmul)(matmul)
-
-
-@implements(np.dot)
-def dot(a: Array, b: Array, out: None = None) -> Array:
-    """`np.dot`: a matrix product for one and two axes, a product where one has none."""
-    columns = ndim_of(b)
-    if columns == 0 or ndim_of(a) == 0:
-        # Unlike `*`, np.dot makes arrays of Python numbers: float64 ones.
-        a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
-        return np.multiply(a, b)
-    if columns <= 2:
-        return matmul(a, b)
-    raise ShapeError(
-        f"dot of a traced value takes at most two axes on the right, got {shape_of(b)}; "
-        "use matmul or tensordot"
-    )
-
-
-@implements(np.outer)
-def outer(a: Array, b: Array, out: None = None) -> Array:
-    """All products of two flattened operands."""
-    return np.expand_dims(np.ravel(a), 1) * np.ravel(b)

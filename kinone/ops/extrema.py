@@ -1,16 +1,32 @@
-"""The largest and the smallest over axes, where they are, and whether all or any are true."""
+"""The largest and the smallest over axes, where they are, and how many are true."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, implements, ndim_of, shape_dtype
+from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
+from .axes import as_array, normalize_axes, normalize_axis
 from .declare import constant, primitive
-from .reduce import Axis, reduced_shape, reduction_samples, restore, selected, sum
+from .plain import composed
+from .reduce import Axis, over_batch, reduced_shape, reduction_samples, restore, selected, sum
 from .samples import Sample, values
-from .shape import astype, normalize_axes
+from .shape import astype
+
+
+def _tied(y: Array, x: Array, axis: tuple[int, ...]) -> tuple[Array, Array]:
+    """Where the extremum stands, and in how many places; 1 where it is NaN and equals nothing.
+
+    The count is of the operand's dtype, but of float16 it is float32: 70,000 ties are no infinity.
+    """
+    aval = shape_dtype(x)
+    places = x == restore(y, aval, axis)
+    wide = np.float32 if aval.dtype == np.float16 else aval.dtype
+    count = sum(places, axis, keepdims=True)
+    return places, astype(np.maximum(count, 1), wide)
 
 
 def _extremum_vjp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
@@ -18,39 +34,47 @@ def _extremum_vjp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) 
     aval = shape_dtype(x)
 
     def pullback(g: Array) -> tuple[Array]:
-        return (_share(y, x, aval, axis) * restore(g, aval, axis),)
+        places, count = _tied(y, x, axis)
+        share = astype(restore(g, aval, axis) / count, aval.dtype)
+        return (np.where(places, share, 0),)
 
     return pullback
 
 
-def _share(y: Array, x: Array, aval: ShapeDtype, axis: tuple[int, ...]) -> Array:
-    chosen = astype(x == restore(y, aval, axis), aval.dtype)
-    return chosen / sum(chosen, axis, keepdims=True)
-
-
 def _extremum_jvp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     aval = shape_dtype(x)
-    return lambda t: sum(_share(y, x, aval, axis) * t, axis, keepdims=keepdims)
+
+    def pushforward(t: Array) -> Array:
+        places, count = _tied(y, x, axis)
+        total = sum(astype(np.where(places, t, 0), count.dtype), axis, keepdims=True) / count
+        shape = reduced_shape(aval, axis, keepdims)
+        return astype(np.reshape(total, shape), aval.dtype)
+
+    return pushforward
 
 
 def _extremum_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> ShapeDtype:
+    if math.prod([x.shape[i] for i in axis]) == 0:
+        raise ValueError("zero-size array to reduction operation which has no identity")
     return ShapeDtype(reduced_shape(x, axis, keepdims), x.dtype)
 
 
-max_p = primitive(
+max_p: Primitive = primitive(
     "max",
     lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
     shape=_extremum_shape,
     vjp=_extremum_vjp,
     jvp=_extremum_jvp,
+    batch=over_batch(lambda: max_p),
     samples=reduction_samples,
 )
-min_p = primitive(
+min_p: Primitive = primitive(
     "min",
     lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
     shape=_extremum_shape,
     vjp=_extremum_vjp,
     jvp=_extremum_jvp,
+    batch=over_batch(lambda: min_p),
     samples=reduction_samples,
 )
 
@@ -62,14 +86,17 @@ def max(
     out: None = None,
     keepdims: bool = False,
     initial: Any = None,
-    where: Any = None,
+    where: Any = True,
 ) -> Array:
-    """The largest element over axes; its cotangent is shared equally between ties."""
-    if where is not None and initial is None:
-        raise ValueError("max of some elements alone (where=) needs initial=")
-    a = selected(a, where, initial)
-    result = max_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
-    return result if initial is None else np.maximum(result, initial)
+    """The largest element over axes; its cotangent is shared equally between ties.
+
+    The result is at least `initial`, which `where`, and no elements at all, cannot do without:
+    else `ValueError`.
+
+    >>> max(np.array([[1.0, 5.0], [7.0, 2.0]]), axis=0)
+    array([7., 5.])
+    """
+    return _extremum(max_p, np.maximum, as_array(a), axis, keepdims, initial, where)
 
 
 @implements(np.min, np.amin)
@@ -79,18 +106,58 @@ def min(
     out: None = None,
     keepdims: bool = False,
     initial: Any = None,
-    where: Any = None,
+    where: Any = True,
 ) -> Array:
-    """The smallest element over axes; its cotangent is shared equally between ties."""
-    if where is not None and initial is None:
-        raise ValueError("min of some elements alone (where=) needs initial=")
+    """The smallest element over axes; its cotangent is shared equally between ties.
+
+    The result is at most `initial`, which `where`, and no elements at all, cannot do without: else
+    `ValueError`.
+
+    >>> min(np.array([[1.0, 5.0], [7.0, 2.0]]), axis=0)
+    array([1., 2.])
+    """
+    return _extremum(min_p, np.minimum, as_array(a), axis, keepdims, initial, where)
+
+
+def _extremum(
+    reduction: Primitive,
+    ufunc: np.ufunc,
+    a: Array,
+    axis: Axis,
+    keepdims: bool,
+    initial: Any,
+    where: Any,
+) -> Array:
+    axes = normalize_axes(axis, ndim_of(a))
+    known = shape_dtype(a)
+    if initial is None:
+        if where is not None and where is not True:
+            raise ValueError(
+                f"reduction operation '{ufunc.__name__}' does not have an identity, so to use a "
+                "where mask one has to specify 'initial'"
+            )
+        return reduction(a, axis=axes, keepdims=bool(keepdims))
+    initial = astype(initial, known.dtype)
+    if math.prod([known.shape[i] for i in axes]) == 0:
+        return np.broadcast_to(initial, reduced_shape(known, axes, keepdims))
     a = selected(a, where, initial)
-    result = min_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
-    return result if initial is None else np.minimum(result, initial)
+    return ufunc(reduction(a, axis=axes, keepdims=bool(keepdims)), initial)
+
+
+@composed(np.ptp)
+def ptp(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+    """The largest element less the smallest, over axes.
+
+    >>> float(ptp(np.array([3.0, -1.0, 2.0])))
+    4.0
+    """
+    return np.subtract(max(a, axis, keepdims=keepdims), min(a, axis, keepdims=keepdims))
 
 
 def _position_shape(x: ShapeDtype, *, axis: int | None, keepdims: bool) -> ShapeDtype:
     axes = tuple(range(x.ndim)) if axis is None else (axis,)
+    if math.prod([x.shape[i] for i in axes]) == 0:
+        raise ValueError("attempt to get the position in an empty sequence")
     return ShapeDtype(reduced_shape(x, axes, keepdims), np.intp)
 
 
@@ -99,68 +166,117 @@ def _position_samples() -> list[Sample]:
         Sample((values(3, 4),), {"axis": 1, "keepdims": False}),
         Sample((values(3, 4),), {"axis": None, "keepdims": False}),
         Sample((values(3, 4),), {"axis": 0, "keepdims": True}),
+        Sample((values(3, 4),), {"axis": None, "keepdims": True}),
     ]
 
 
-argmax_p = constant(
+def _position_batch(position: Any) -> Any:
+    """Within each example: of its elements in one axis, where the whole array is searched."""
+
+    def batch(
+        size: int, batched: Sequence[bool], x: Array, *, axis: int | None, keepdims: bool
+    ) -> Array:
+        if axis is not None:
+            return position()(x, axis=axis + 1, keepdims=keepdims)
+        shape = shape_of(x)
+        found = position()(np.reshape(x, (size, math.prod(shape[1:]))), axis=1, keepdims=False)
+        return np.reshape(found, (size, *[1] * (len(shape) - 1))) if keepdims else found
+
+    return batch
+
+
+argmax_p: Primitive = constant(
     "argmax",
     lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims),
     shape=_position_shape,
+    batch=_position_batch(lambda: argmax_p),
     samples=_position_samples,
 )
-argmin_p = constant(
+argmin_p: Primitive = constant(
     "argmin",
     lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims),
     shape=_position_shape,
+    batch=_position_batch(lambda: argmin_p),
     samples=_position_samples,
 )
 
 
 @implements(np.argmax)
 def argmax(a: Array, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
-    """The position of the first largest element."""
-    axis = None if axis is None else normalize_axes(axis, ndim_of(a))[0]
-    return argmax_p(a, axis=axis, keepdims=keepdims)
+    """The position of the first largest element, along an axis or in the flattened array.
+
+    >>> int(argmax(np.array([3.0, 9.0, 9.0])))
+    1
+    """
+    return _position(argmax_p, as_array(a), axis, keepdims)
 
 
 @implements(np.argmin)
 def argmin(a: Array, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
-    """The position of the first smallest element."""
-    axis = None if axis is None else normalize_axes(axis, ndim_of(a))[0]
-    return argmin_p(a, axis=axis, keepdims=keepdims)
+    """The position of the first smallest element, along an axis or in the flattened array.
+
+    >>> int(argmin(np.array([3.0, 1.0, 1.0])))
+    1
+    """
+    return _position(argmin_p, as_array(a), axis, keepdims)
+
+
+def _position(position: Primitive, a: Array, axis: int | None, keepdims: bool) -> Array:
+    axis = None if axis is None else normalize_axis(axis, ndim_of(a))
+    return position(a, axis=axis, keepdims=bool(keepdims))
 
 
 def _truth_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> ShapeDtype:
     return ShapeDtype(reduced_shape(x, axis, keepdims), np.bool_)
 
 
-all_p = constant(
+all_p: Primitive = constant(
     "all",
     lambda x, *, axis, keepdims: np.all(x, axis=axis, keepdims=keepdims),
     shape=_truth_shape,
+    batch=over_batch(lambda: all_p),
     samples=reduction_samples,
 )
-any_p = constant(
+any_p: Primitive = constant(
     "any",
     lambda x, *, axis, keepdims: np.any(x, axis=axis, keepdims=keepdims),
     shape=_truth_shape,
+    batch=over_batch(lambda: any_p),
     samples=reduction_samples,
 )
 
 
 @implements(np.all)
 def all(
-    a: Array, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None
+    a: Array, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True
 ) -> Array:
-    """Whether every element over axes is true."""
-    a = selected(a, where, True)
-    return all_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
+    """Whether every element over axes is true.
+
+    >>> all(np.array([[1.0, 0.0], [2.0, 3.0]]), axis=1)
+    array([False,  True])
+    """
+    a = selected(as_array(a), where, True)
+    return all_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
 
 
 @implements(np.any)
 def any(
-    a: Array, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None
+    a: Array, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = True
 ) -> Array:
-    """Whether some element over axes is true."""
-    a = selected(a, where, False)
-    return any_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
+    """Whether some element over axes is true.
+
+    >>> any(np.array([[1.0, 0.0], [0.0, 0.0]]), axis=1)
+    array([ True, False])
+    """
+    a = selected(as_array(a), where, False)
+    return any_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
+
+
+@composed(np.count_nonzero)
+def count_nonzero(a: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """How many elements over axes are not zero.
+
+    >>> int(count_nonzero(np.array([0.0, 2.0, 3.0])))
+    2
+    """
+    return sum(as_array(a) != 0, axis, keepdims=keepdims)

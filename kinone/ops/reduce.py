@@ -1,8 +1,7 @@
-"""Sums, means, products over axes, and logsumexp."""
+"""Sums and products over axes, the primitive of means, and logsumexp."""
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
+from .axes import as_array
 from .declare import linear, primitive, promote
+from .plain import composed
 from .samples import Sample, values
 from .shape import astype, normalize_axes
 
@@ -88,16 +89,20 @@ def _mean(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     return np.mean(x, axis=axis, keepdims=keepdims)
 
 
-mean_p = linear(
+mean_p: Primitive = linear(
     "mean",
     _mean,
     shape=lambda x, *, axis, keepdims: ShapeDtype(
         reduced_shape(x, axis, keepdims), x.dtype if x.dtype.kind in "fc" else np.float64
     ),
     transpose=lambda g, x, *, axis, keepdims: spread(
-        restore(g * (1 / math.prod([x.shape[i] for i in axis])), x, axis), x.shape
+        restore(g * (1 / (math.prod([x.shape[i] for i in axis]) or 1)), x, axis), x.shape
     ),
-    samples=reduction_samples,
+    batch=over_batch(lambda: mean_p),
+    samples=lambda: [
+        *reduction_samples(),
+        Sample((values(0, 3),), {"axis": (1,), "keepdims": False}),
+    ],
 )
 
 
@@ -109,86 +114,51 @@ def sum(
     out: None = None,
     keepdims: bool = False,
     initial: Any = None,
-    where: Any = None,
+    where: Any = True,
 ) -> Array:
-    """The sum over axes, all of them by default."""
-    a = selected(a, where, 0)
+    """The sum over axes, all of them by default; of the elements where `where` is true.
+
+    Booleans and small integers sum in a wide integer type. `initial` is added to the result.
+
+    >>> sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0, initial=10.0)
+    array([14., 16.])
+    """
+    a = selected(as_array(a), where, 0)
     if dtype is not None:
         a = astype(a, dtype)
-    total = sum_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
-    return total if initial is None else total + _initial(initial, total)
+    total = sum_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
+    if dtype is not None:  # the sum of int8 in int8
+        total = astype(total, dtype)
+    return total if initial is None else total + initially(initial, total)
 
 
-def _initial(initial: Any, total: Array) -> Array:
+def initially(initial: Any, total: Array) -> Array:
     """NumPy brings `initial` to the dtype of the result."""
     return astype(initial, shape_dtype(total).dtype)
 
 
-@implements(np.mean)
-def mean(
-    a: Array,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    keepdims: bool = False,
-    where: Any = None,
-) -> Array:
-    """The arithmetic mean over axes, all of them by default."""
-    if dtype is not None:
-        a = astype(a, dtype)
-    if where is not None:
-        return sum(a, axis, keepdims=keepdims, where=where) / _count(a, axis, keepdims, where)
-    return mean_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
-
-
-@implements(np.var)
-def var(
-    a: Array,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    where: Any = None,
-) -> Array:
-    """The mean of the squared distance from the mean; `ddof` is taken from the count."""
-    if dtype is not None:
-        a = astype(a, dtype)
-    axes = normalize_axes(axis, ndim_of(a))
-    centred = a - mean(a, axes, keepdims=True, where=where)
-    if where is not None:
-        squares = sum(centred * centred, axes, keepdims=keepdims, where=where)
-        return squares / np.maximum(_count(a, axes, keepdims, where) - ddof, 0)
-    count = builtins.max(math.prod([shape_of(a)[i] for i in axes]) - ddof, 0)
-    return sum(centred * centred, axes, keepdims=keepdims) / count
-
-
-@implements(np.std)
-def std(
-    a: Array,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    where: Any = None,
-) -> Array:
-    """The square root of `var`."""
-    return np.sqrt(var(a, axis, dtype, out, ddof, keepdims, where))
-
-
-def _count(a: Array, axis: Axis, keepdims: bool, where: Any) -> Array:
-    """How many elements `where` selects; in the dtype of the mean, lest float32 become float64."""
-    known = shape_dtype(a)
-    number = np.sum(np.broadcast_to(where, known.shape), axis=axis, keepdims=keepdims)
-    return number.astype(known.dtype) if known.dtype.kind in "fc" else number
-
-
 def selected(a: Array, where: Any, other: Any) -> Array:
-    return a if where is None else np.where(where, a, other)
+    """The elements where `where` is true, and `other`, which changes nothing, elsewhere.
+
+    Raises `TypeError` where it holds no truths, `ValueError` where it does not fit.
+    """
+    if where is None or where is True:
+        return a
+    where = as_array(where)
+    if where.dtype.kind != "b":
+        raise TypeError(f"where is of dtype {where.dtype}, and bool is wanted")
+    return np.where(np.broadcast_to(where, shape_of(a)), a, other)
 
 
-@implements(np.prod)
+def reduced_count(a: Array, axes: tuple[int, ...], where: Any, keepdims: bool) -> Any:
+    """How many elements each result is made of: an integer, or an array of them with `where`."""
+    if where is None or where is True:
+        return math.prod([shape_of(a)[i] for i in axes])
+    chosen = np.broadcast_to(as_array(where), shape_of(a))
+    return np.sum(chosen, axis=axes, keepdims=keepdims)
+
+
+@composed(np.prod)
 def prod(
     a: Array,
     axis: Axis = None,
@@ -196,14 +166,17 @@ def prod(
     out: None = None,
     keepdims: bool = False,
     initial: Any = None,
-    where: Any = None,
+    where: Any = True,
 ) -> Array:
-    """The product over axes, all of them by default.
+    """The product over axes, all of them by default; of the elements where `where` is true.
 
     Halves are multiplied until one element is left, so the derivatives of every order hold where
     elements are zero, too; a quotient y / xᵢ would not.
+
+    >>> float(prod(np.array([2.0, 3.0, 4.0])))
+    24.0
     """
-    a = selected(a, where, 1)
+    a = selected(as_array(a), where, 1)
     known = shape_dtype(a)
     # Small integers multiply in a wide type.
     wide = np.multiply.reduce(np.zeros(0, known.dtype)).dtype if dtype is None else np.dtype(dtype)
@@ -222,7 +195,7 @@ def prod(
     a = a[(*(slice(None) for _ in rest), 0)]
     if keepdims:
         a = np.reshape(a, reduced_shape(known, axes, True))
-    return a if initial is None else a * initial
+    return a if initial is None else a * initially(initial, a)
 
 
 # ---- logsumexp -----------------------------------------------------------------------------------
@@ -256,7 +229,7 @@ def _logsumexp_jvp(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool)
     return lambda t: sum(_weights(y, x, axis) * t, axis, keepdims=keepdims)
 
 
-logsumexp_p = primitive(
+logsumexp_p: Primitive = primitive(
     "logsumexp",
     _logsumexp,
     shape=lambda x, *, axis, keepdims: ShapeDtype(
@@ -264,6 +237,7 @@ logsumexp_p = primitive(
     ),
     vjp=_logsumexp_vjp,
     jvp=_logsumexp_jvp,
+    batch=over_batch(lambda: logsumexp_p),
     samples=reduction_samples,
 )
 
@@ -274,4 +248,4 @@ def logsumexp(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> float(logsumexp(np.array([1000.0, 1000.0])))
     1000.6931471805599
     """
-    return logsumexp_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=keepdims)
+    return logsumexp_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=bool(keepdims))

@@ -7,13 +7,17 @@ NumPy does.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
 from ..errors import ShapeError
+from .axes import lifted, with_batch
+from .axes import normalize_axes as normalize_axes
+from .axes import normalize_axis as normalize_axis
 from .declare import Rule, cast, constant, linear, unbroadcast, zeros
 from .samples import Sample, values
 
@@ -34,26 +38,29 @@ reshape_p: Primitive = linear(
 
 
 @implements(np.reshape)
-def reshape(a: Array, shape: int | Sequence[int], order: str = "C", copy: Any = None) -> Array:
+def reshape(a: Array, shape: Any, order: str = "C", copy: Any = None) -> Array:
     """The same elements in another shape; one entry may be -1.
 
-    Raises `ValueError` when the sizes differ, or for an order other than "C".
+    With `order="F"` elements are read and placed with the first index changing fastest. Raises
+    `ValueError` when the sizes differ, and for the orders "A" and "K": they ask for the order in
+    memory, which traced values do not have.
     """
-    if order != "C":
-        raise ValueError(f"reshape of a traced value takes order='C', not {order!r}")
-    if not isinstance(shape, (tuple, list)):
-        shape = (shape,)  # type: ignore[assignment]
-    wanted = [int(n) for n in shape]  # type: ignore[union-attr]
+    if order not in ("C", "F"):
+        raise ValueError(f"reshape of a traced value takes order='C' or order='F', not {order!r}")
+    given = tuple(shape) if isinstance(shape, Iterable) and ndim_of(shape) else (shape,)
+    if order == "F":
+        return transpose(reshape(transpose(a), given[::-1]))
+    wanted = [operator.index(n) for n in given]
     size = math.prod(shape_of(a))
     if wanted.count(-1) == 1:
         rest = -math.prod(wanted)
         wanted[wanted.index(-1)] = size // rest if rest else -1
     if math.prod(wanted) != size or any(n < 0 for n in wanted):
         raise ShapeError(
-            f"cannot reshape array of size {size} and shape {shape_of(a)} into shape {tuple(shape)}"  # type: ignore[arg-type]
+            f"cannot reshape array of size {size} and shape {shape_of(a)} into shape {given}"
         )
     target = tuple(wanted)
-    return a if target == shape_of(a) and shape != () else reshape_p(a, shape=target)
+    return a if target == shape_of(a) and target != () else reshape_p(a, shape=target)
 
 
 @implements(np.ravel)
@@ -134,11 +141,14 @@ def expand_dims(a: Array, axis: int | Sequence[int]) -> Array:
     return reshape(a, shape)
 
 
-broadcast_p = linear(
+broadcast_p: Primitive = linear(
     "broadcast_to",
     lambda x, *, shape: np.broadcast_to(x, shape),
     shape=lambda x, *, shape: ShapeDtype(shape, x.dtype),
     transpose=lambda g, x, *, shape: unbroadcast(g, x.shape),
+    batch=lambda size, batched, x, *, shape: broadcast_p(
+        lifted(x, len(shape)), shape=(size, *shape)
+    ),
     samples=lambda: [
         Sample((values(3, 1),), {"shape": (2, 3, 4)}),
         Sample((values(),), {"shape": (2, 2)}),
@@ -150,7 +160,7 @@ broadcast_p = linear(
 @implements(np.broadcast_to)
 def broadcast_to(array: Array, shape: int | Sequence[int], subok: bool = False) -> Array:
     """The elements repeated along new or length-1 axes."""
-    target = (shape,) if isinstance(shape, int) else tuple(shape)
+    target = tuple(int(n) for n in np.atleast_1d(np.asarray(shape, dtype=np.intp)))
     if np.broadcast_shapes(shape_of(array), target) != target:
         raise ShapeError(f"cannot broadcast shape {shape_of(array)} to {target}")
     return broadcast_p(array, shape=target)
@@ -163,17 +173,19 @@ def broadcast_arrays(*args: Array, subok: bool = False) -> tuple[Array, ...]:
     return tuple(broadcast_to(a, shape) for a in args)
 
 
-convert_p = linear(
+convert_p: Primitive = linear(
     "astype",
     lambda x, *, dtype: np.asarray(x).astype(dtype),
     shape=lambda x, *, dtype: ShapeDtype(x.shape, dtype),
     transpose=lambda g, x, *, dtype: cast(g, x.dtype),
+    batch=lambda size, batched, x, *, dtype: convert_p(x, dtype=dtype),
     samples=lambda: [Sample((values(3, 2),), {"dtype": np.dtype(np.float64)})],
 )
-truncate_p = constant(
+truncate_p: Primitive = constant(
     "astype_integer",
     lambda x, *, dtype: np.asarray(x).astype(dtype),
     shape=lambda x, *, dtype: ShapeDtype(x.shape, dtype),
+    batch=lambda size, batched, x, *, dtype: truncate_p(x, dtype=dtype),
     samples=lambda: [Sample((values(3, 2),), {"dtype": np.dtype(np.int64)})],
 )
 
@@ -228,7 +240,13 @@ def _joining(name: str, impl: Rule, shape: Rule, parts: Rule, samples: Rule) -> 
         ]
         return made(*filled, **params)
 
-    made = Primitive(name, impl, shape=shape, vjp=reverse, jvp=forward, samples=samples)
+    def batch(size: int, batched: Sequence[bool], *xs: Array, axis: int) -> Array:
+        whole = [with_batch(x, flag, size) for x, flag in zip(xs, batched, strict=True)]
+        return made(*whole, axis=axis + 1)
+
+    made = Primitive(
+        name, impl, shape=shape, vjp=reverse, jvp=forward, batch=batch, samples=samples
+    )
     return made
 
 
@@ -317,74 +335,7 @@ def stack(
     casting: str = "same_kind",
 ) -> Array:
     """The arrays side by side along a new axis."""
-    arrays = [a if dtype is None else astype(a, dtype) for a in arrays]
+    arrays = [a if dtype is None else astype(a, dtype, casting=casting) for a in arrays]
     if not arrays:
         raise ValueError("need at least one array to stack")
     return stack_p(*arrays, axis=normalize_axis(axis, ndim_of(arrays[0]) + 1))
-
-
-# ---- padding -------------------------------------------------------------------------------------
-
-
-def _unpad(g: Array, x: ShapeDtype, *, widths: tuple[tuple[int, int], ...]) -> Array:
-    return g[tuple(slice(low, low + n) for (low, _), n in zip(widths, x.shape, strict=True))]
-
-
-pad_p = linear(
-    "pad",
-    lambda x, *, widths: np.pad(x, widths),
-    shape=lambda x, *, widths: ShapeDtype(
-        [low + n + high for n, (low, high) in zip(x.shape, widths, strict=True)], x.dtype
-    ),
-    transpose=_unpad,
-    samples=lambda: [
-        Sample((values(2, 3),), {"widths": ((1, 2), (0, 3))}),
-        Sample((values(2),), {"widths": ((0, 0),)}),
-    ],
-)
-
-
-@implements(np.pad)
-def pad(
-    array: Array, pad_width: Any, mode: str = "constant", *, constant_values: Array = 0
-) -> Array:
-    """Elements added at the ends of each axis, as `np.pad` with `mode="constant"`.
-
-    `pad_width` is a number, a pair, or a pair for each axis. Raises `ValueError` for other modes.
-    """
-    if mode != "constant":
-        raise ValueError(f"pad of a traced value knows mode='constant', not {mode!r}")
-    ndim = ndim_of(array)
-    pairs = np.broadcast_to(np.asarray(pad_width, dtype=np.intp), (ndim, 2))
-    if (pairs < 0).any():
-        raise ValueError("index can't contain negative values")
-    widths = tuple((int(low), int(high)) for low, high in pairs)
-    padded = pad_p(array, widths=widths)
-    if isinstance(constant_values, (int, float)) and constant_values == 0:
-        return padded
-    inside = np.pad(np.ones(shape_of(array), dtype=bool), widths)
-    fill = np.asarray(constant_values).astype(shape_dtype(array).dtype)
-    return np.where(inside, padded, fill)
-
-
-# ---- axes ----------------------------------------------------------------------------------------
-
-
-def normalize_axis(axis: int, ndim: int) -> int:
-    """A non-negative axis. Raises `numpy.exceptions.AxisError`."""
-    if not -ndim <= axis < ndim:
-        raise np.exceptions.AxisError(axis, ndim)
-    return int(axis) % ndim
-
-
-def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
-    """Non-negative axes, all of them for None. Raises `ValueError` for a repeated one."""
-    if axis is None:
-        return tuple(range(ndim))
-    if isinstance(axis, (tuple, list)):
-        axes = tuple(normalize_axis(i, ndim) for i in axis)
-    else:
-        axes = (normalize_axis(axis, ndim),)  # type: ignore[arg-type]
-    if len(set(axes)) != len(axes):
-        raise ValueError("duplicate value in 'axis'")
-    return axes

@@ -23,7 +23,7 @@ from .common import (
     unbroadcast,
     zeros,
 )
-from .elementwise import elementwise
+from .pointwise import elementwise
 from .rules import bilinear, constant, linear, primitive
 
 __all__ = [

@@ -18,6 +18,7 @@ def linear(
     shape: Rule,
     transpose: Rule,
     batch: Rule | None = None,
+    code: Any = None,
     samples: Samples | None = None,
 ) -> Primitive:
     """Declares a primitive that is linear in its first operand, with any further operands as data.
@@ -43,7 +44,7 @@ def linear(
         return made(tangents[0], *xs[1:], **params)
 
     made = Primitive(
-        name, impl, shape=shape, vjp=reverse, jvp=forward, batch=batch, samples=samples
+        name, impl, shape=shape, vjp=reverse, jvp=forward, batch=batch, code=code, samples=samples
     )
     return made
 
@@ -56,6 +57,7 @@ def bilinear(
     left: Rule,
     right: Rule,
     batch: Rule | None = None,
+    code: Any = None,
     samples: Samples | None = None,
 ) -> Primitive:
     """Declares a primitive that is linear in each of its two operands: a product.
@@ -89,7 +91,7 @@ def bilinear(
         return from_a if from_b is None else from_a + from_b
 
     made = Primitive(
-        name, impl, shape=shape, vjp=reverse, jvp=forward, batch=batch, samples=samples
+        name, impl, shape=shape, vjp=reverse, jvp=forward, batch=batch, code=code, samples=samples
     )
     return made
 
@@ -107,6 +109,7 @@ def primitive(
     batch: Rule | None = None,
     multiple: bool = False,
     fill: bool = True,
+    code: Any = None,
     samples: Samples | None = None,
 ) -> Primitive:
     """Declares a primitive by its rules.
@@ -152,6 +155,7 @@ def primitive(
         vjp=reverse,
         jvp=forward,
         batch=batch,
+        code=code,
         multiple=multiple,
         samples=samples,
     )
@@ -164,6 +168,7 @@ def constant(
     shape: Rule,
     batch: Rule | None = None,
     multiple: bool = False,
+    code: Any = None,
     samples: Samples | None = None,
 ) -> Primitive:
     """Declares a primitive whose result does not vary with small changes of its operands."""
@@ -174,6 +179,7 @@ def constant(
         vjp=None,
         jvp=None,
         batch=batch,
+        code=code,
         multiple=multiple,
         samples=samples,
     )

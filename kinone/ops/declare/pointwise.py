@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from operator import itemgetter
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ def elementwise(
     ufunc: Rule,
     *partials: Rule | None,
     impl: Rule | None = None,
-    dtype: np.ufunc | Any = None,
+    dtype: Any = None,
     weak: bool = False,
     samples: Samples | None = None,
 ) -> Primitive:
@@ -52,12 +54,19 @@ def elementwise(
 
     `partials[i]` maps `g` to `g · ∂y/∂xᵢ`; None where the operand has no derivative (a condition).
     `impl` stands in for `ufunc` where something is faster or `ufunc` is a function of our own;
-    `dtype` is the dtype of the result, or the ufunc whose promotion gives it, where `ufunc` itself
-    does not say. `weak` is for Python's own operators: of Python numbers they make a Python number.
+    `dtype` is the dtype of the result, or the ufunc whose promotion gives it, or a function of the
+    operands' `ShapeDtype`s, where `ufunc` itself does not say. `weak` is for Python's own
+    operators: of Python numbers they make a Python number.
     """
     run = impl or ufunc
-    promotes = dtype if isinstance(dtype, np.ufunc) else ufunc
-    fixed = None if isinstance(dtype, np.ufunc) or dtype is None else np.dtype(dtype)
+    derive: Rule
+    if isinstance(dtype, FunctionType):
+        derive = dtype
+    elif isinstance(dtype, np.ufunc) or dtype is None:
+        derive = functools.partial(promote, ufunc if dtype is None else dtype)
+    else:
+        fixed = np.dtype(dtype)
+        derive = lambda *avals: fixed  # noqa: E731
     rules = [_partial(rule) for rule in partials]
     arity = getattr(ufunc, "nin", len(rules))
     if arity != len(rules):
@@ -65,10 +74,8 @@ def elementwise(
 
     def shape(*avals: ShapeDtype) -> ShapeDtype:
         out = np.broadcast_shapes(*[aval.shape for aval in avals])
-        if fixed is not None:
-            return ShapeDtype(out, fixed)
         adapts = weak and all(aval.weak for aval in avals)
-        return ShapeDtype(out, promote(promotes, *avals), adapts)
+        return ShapeDtype(out, derive(*avals), adapts)
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
         values = (y, *xs)
@@ -119,6 +126,7 @@ def elementwise(
         vjp=reverse if differentiable else None,
         jvp=forward if differentiable else None,
         batch=batch,
+        elementwise=True,
         weak=weak,
         samples=samples,
     )

@@ -1,0 +1,55 @@
+"""Axes as a user may write them, negative, in tuples or None, brought to one form."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..core import Array, shape_of
+
+
+def normalize_axis(axis: int, ndim: int) -> int:
+    """A non-negative axis. Raises `numpy.exceptions.AxisError`, `TypeError` for no integer."""
+    axis = operator.index(axis)
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return axis % ndim
+
+
+def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Non-negative axes, all of them for None. Raises `ValueError` for a repeated one."""
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, (tuple, list)):
+        axes = tuple(normalize_axis(i, ndim) for i in axis)
+    else:
+        axes = (normalize_axis(axis, ndim),)  # type: ignore[arg-type]
+    if len(set(axes)) != len(axes):
+        raise ValueError("duplicate value in 'axis'")
+    return axes
+
+
+def along(axis: int, entry: object) -> tuple[object, ...]:
+    """The index that applies `entry` to one axis, counted from the front."""
+    return (*(slice(None),) * axis, entry)
+
+
+def as_array(x: Array) -> Array:
+    """An operand that has a shape and a dtype: what has them, as it is; lists and numbers as
+    arrays."""
+    return x if hasattr(x, "dtype") else np.asarray(x)
+
+
+def lifted(x: Array, ndim: int) -> Array:
+    """A batched operand with `ndim` axes after the batch axis, as broadcasting would give it."""
+    size, *rest = shape_of(x)
+    if len(rest) >= ndim:
+        return x
+    return np.reshape(x, (size, *[1] * (ndim - len(rest)), *rest))
+
+
+def with_batch(x: Array, batched: bool, size: int) -> Array:
+    """An operand with the batch axis first: its own, or the same for all examples."""
+    return x if batched else np.broadcast_to(as_array(x), (size, *shape_of(x)))

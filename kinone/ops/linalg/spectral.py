@@ -1,0 +1,378 @@
+"""Singular values, eigenvalues and their vectors.
+
+Where two eigenvalues (or singular values) are equal their vectors are any basis of a plane, and
+have no derivative: the part of the rules that would divide by the distance of the two is left out,
+as PyTorch and JAX do. The derivative of what does not depend on the choice of the basis, such as
+the values themselves or V f(w) Vᴴ for all vectors together, is right for distinct values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...core import Array, Primitive, ShapeDtype, implements, shape_of
+from ..arithmetic import stop_gradient
+from ..contract import matmul
+from ..declare import cast, primitive
+from ..products import conjugate
+from ..samples import Sample, values
+from .matrices import (
+    adjoint,
+    diagonal,
+    embedded,
+    floating,
+    hermitian,
+    lower,
+    matrices,
+    real,
+    real_dtype,
+    safe_inverse,
+    squares,
+)
+
+SVDResult: Any = type(np.linalg.svd(np.eye(1)))
+EighResult: Any = type(np.linalg.eigh(np.eye(1)))
+EigResult: Any = type(np.linalg.eig(np.eye(1)))
+
+# ---- singular values -----------------------------------------------------------------------------
+
+
+def _svd(a: Array, *, full: bool) -> tuple[Array, ...]:
+    """U, s and Vᴴ of a = U diag(s) Vᴴ; if `full`, also the columns that complete U, the rows V."""
+    u, s, vh = np.linalg.svd(a, full_matrices=full)
+    if not full:
+        return u, s, vh
+    k = s.shape[-1]
+    return u[..., :k], s, vh[..., :k, :], u[..., k:], vh[..., k:, :]
+
+
+def _svd_shape(a: ShapeDtype, *, full: bool) -> tuple[ShapeDtype, ...]:
+    *front, m, n = a.shape
+    k = min(m, n)
+    dtype = floating(a)
+    thin = (
+        ShapeDtype((*front, m, k), dtype),
+        ShapeDtype((*front, k), real_dtype(dtype)),
+        ShapeDtype((*front, k, n), dtype),
+    )
+    if not full:
+        return thin
+    rest = ShapeDtype((*front, m, m - k), dtype), ShapeDtype((*front, n - k, n), dtype)
+    return (*thin, *rest)
+
+
+def _distances(s: Array) -> Array:
+    """1 / (s_j² - s_i²), 0 where the two are equal."""
+    row, column = s[..., None, :], s[..., :, None]
+    return safe_inverse((row - column) * (row + column))
+
+
+def _svd_vjp(y: tuple[Array, ...], a: Array, *, full: bool) -> Any:
+    """Townsend, "Differentiating the singular value decomposition" (2016); in complex numbers the
+    part along the phases of the vectors, too."""
+    u, s, vh = y[:3]
+    v = adjoint(vh)
+
+    def pullback(gs: tuple[Array, ...]) -> tuple[Array]:
+        of_u, of_s, of_v = conjugate(gs[0]), gs[1], conjugate(gs[2]).mT
+        of_v = conjugate(of_v)  # the gradient of V, from that of Vᴴ
+        if full:
+            # The completing vectors turn with the planes that they stand upright on.
+            of_u = of_u - matmul(y[3], matmul(adjoint(conjugate(gs[3])), u))
+            rest = adjoint(conjugate(gs[4]))
+            of_v = of_v - matmul(adjoint(y[4]), matmul(adjoint(rest), v))
+        f = _distances(s)
+        x, z = matmul(adjoint(u), of_u), matmul(vh, of_v)
+        fx, fz = f * x, f * z
+        inner = (fx + adjoint(fx)) * s[..., None, :] + s[..., :, None] * (fz + adjoint(fz))
+        inner = inner + embedded(of_s)
+        inverse = safe_inverse(s)
+        if x.dtype.kind == "c":
+            inner = inner + embedded(1j * np.imag(diagonal(x)) * inverse)
+        of_a = matmul(u, matmul(inner, vh))
+        m, n = shape_of(a)[-2:]
+        if m > n:
+            outside = of_u - matmul(u, x)
+            of_a = of_a + matmul(outside * inverse[..., None, :], vh)
+        if n > m:
+            outside = of_v - matmul(v, z)
+            of_a = of_a + matmul(u, adjoint(outside * inverse[..., None, :]))
+        return (cast(conjugate(of_a), a.dtype),)
+
+    return pullback
+
+
+def _svd_jvp(y: tuple[Array, ...], a: Array, *, full: bool) -> Any:
+    u, s, vh = y[:3]
+    v = adjoint(vh)
+    f, inverse = _distances(s), safe_inverse(s)
+
+    def pushforward(t: Array) -> tuple[Array, ...]:
+        tv = matmul(t, v)
+        e = matmul(adjoint(u), tv)
+        right, left = e * s[..., None, :], s[..., :, None] * e
+        turned_u, turned_v = f * (right + adjoint(right)), f * (left + adjoint(left))
+        if e.dtype.kind == "c":
+            turned_u = turned_u + embedded(1j * np.imag(diagonal(e)) * inverse)
+        of_u, of_v = matmul(u, turned_u), matmul(v, turned_v)
+        m, n = shape_of(a)[-2:]
+        if m > n:
+            of_u = of_u + (tv - matmul(u, e)) * inverse[..., None, :]
+        if n > m:
+            tu = matmul(adjoint(t), u)
+            of_v = of_v + (tu - matmul(v, adjoint(e))) * inverse[..., None, :]
+        thin = of_u, real(diagonal(e)), adjoint(of_v)
+        if not full:
+            return thin
+        rest_u = -matmul(u, matmul(adjoint(of_u), y[3]))
+        rest_v = -matmul(matmul(y[4], of_v), vh)
+        return (*thin, rest_u, rest_v)
+
+    return pushforward
+
+
+svd_p: Primitive = primitive(
+    "svd",
+    _svd,
+    shape=_svd_shape,
+    vjp=_svd_vjp,
+    jvp=_svd_jvp,
+    batch=lambda size, batched, a, *, full: svd_p(a, full=full),
+    multiple=True,
+    samples=lambda: [
+        Sample((values(3, 3),), {"full": False}),
+        Sample((values(4, 2),), {"full": False}),
+        Sample((values(2, 2, 3),), {"full": False}),
+        Sample((values(3, 2),), {"full": True}),
+        Sample((values(2, 3),), {"full": True}),
+    ],
+)
+
+
+@implements(np.linalg.svd)
+def svd(
+    a: Array, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
+) -> Any:
+    """The singular value decomposition a = U diag(s) Vᴴ of matrices (…, m, n), s descending.
+
+    Returns `(U, S, Vh)`, or S alone without `compute_uv`. With `full_matrices` U is m × m and Vᴴ
+    n × n; the vectors that complete them are an arbitrary basis, and their derivative is that of
+    the plane which they span: right for whatever does not depend on the basis, such as the
+    projection on the null space. In complex numbers the same holds for the phases of U and V.
+
+    >>> svd(np.array([[3.0, 0.0], [0.0, 4.0]]), compute_uv=False)
+    array([4., 3.])
+    """
+    a = squares(a) if hermitian else matrices(a)
+    if hermitian:
+        w, u = eigh(a)
+        order = np.flip(np.argsort(np.abs(w), axis=-1), -1)
+        w = np.take_along_axis(w, order, axis=-1)
+        s = np.abs(w)
+        if not compute_uv:
+            return s
+        u = np.take_along_axis(u, order[..., None, :], axis=-1)
+        sign = np.where(w < 0, -1.0, 1.0).astype(w.dtype)
+        return SVDResult(u, s, adjoint(u * sign[..., None, :]))
+    m, n = shape_of(a)[-2:]
+    if not compute_uv:
+        return svd_p(a, full=False)[1]
+    if not full_matrices or m == n:
+        return SVDResult(*svd_p(a, full=False))
+    u, s, vh, more_u, more_v = svd_p(a, full=True)
+    if m > n:
+        u = np.concatenate([u, more_u], axis=-1)
+    else:
+        vh = np.concatenate([vh, more_v], axis=-2)
+    return SVDResult(u, s, vh)
+
+
+@implements(np.linalg.svdvals)
+def svdvals(x: Array, /) -> Array:
+    """The singular values of matrices (…, m, n), descending."""
+    return svd(x, compute_uv=False)
+
+
+# ---- eigenvalues of Hermitian matrices -----------------------------------------------------------
+
+
+def _eigh(a: Array) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and eigenvectors of the Hermitian part of a matrix."""
+    w, v = np.linalg.eigh(hermitian(np.asarray(a)))
+    return w, v
+
+
+def _eigh_shape(a: ShapeDtype) -> tuple[ShapeDtype, ShapeDtype]:
+    dtype = floating(a)
+    return ShapeDtype(a.shape[:-1], real_dtype(dtype)), ShapeDtype(a.shape, dtype)
+
+
+def _gaps(w: Array) -> Array:
+    """1 / (w_j - w_i), 0 where the two are equal."""
+    return safe_inverse(w[..., None, :] - w[..., :, None])
+
+
+def _eigh_vjp(y: tuple[Array, Array], a: Array) -> Any:
+    w, v = y
+
+    def pullback(gs: tuple[Array, Array]) -> tuple[Array]:
+        inner = embedded(gs[0]) + _gaps(w) * matmul(adjoint(v), conjugate(gs[1]))
+        of_a = hermitian(matmul(matmul(v, inner), adjoint(v)))
+        return (cast(conjugate(of_a), a.dtype),)
+
+    return pullback
+
+
+def _eigh_jvp(y: tuple[Array, Array], a: Array) -> Any:
+    w, v = y
+
+    def pushforward(t: Array) -> tuple[Array, Array]:
+        e = matmul(matmul(adjoint(v), hermitian(t)), v)
+        return real(diagonal(e)), matmul(v, _gaps(w) * e)
+
+    return pushforward
+
+
+eigh_p: Primitive = primitive(
+    "eigh",
+    _eigh,
+    shape=_eigh_shape,
+    vjp=_eigh_vjp,
+    jvp=_eigh_jvp,
+    batch=lambda size, batched, a: eigh_p(a),
+    multiple=True,
+    samples=lambda: [
+        Sample((hermitian(values(3, 3)) + np.diag([0.0, 3.0, 6.0]),)),
+        Sample((hermitian(values(2, 2, 2)) + np.diag([0.0, 3.0]),)),
+    ],
+)
+
+
+def triangle(a: Array, uplo: str) -> Array:
+    """A Hermitian matrix from one triangle of a matrix, the one that NumPy reads.
+
+    The derivative is that of the Hermitian part, so that a Hermitian matrix has a Hermitian one,
+    as everybody expects of `cholesky` and `eigh`. Only where the other triangle is zero is the
+    one triangle all that there is, and the derivative that of its elements.
+    """
+    n = shape_of(a)[-1]
+    below = np.tri(n, k=-1, dtype=bool)
+    read, other = (below, below.T) if uplo == "L" else (below.T, below)
+    mirrored = np.where(other, adjoint(a), a)
+    alone = np.all((a == 0) | ~other, axis=(-2, -1)) & np.any((a != 0) & read, axis=(-2, -1))
+    return np.where(alone[..., None, None], mirrored, a + stop_gradient(mirrored - a))
+
+
+@implements(np.linalg.eigh)
+def eigh(a: Array, UPLO: str = "L") -> Any:
+    """Eigenvalues w, ascending, and eigenvectors V of Hermitian matrices: a V = V diag(w).
+
+    `UPLO` says which triangle of `a` is read. The derivative with respect to `a` is Hermitian, as
+    if (a + aᴴ) / 2 were taken, unless the other triangle is zero; the part of equal eigenvalues'
+    vectors is left out.
+    """
+    uplo = UPLO.upper()
+    if uplo not in ("L", "U"):
+        raise ValueError("UPLO argument must be 'L' or 'U'")
+    return EighResult(*eigh_p(triangle(squares(a), uplo)))
+
+
+@implements(np.linalg.eigvalsh)
+def eigvalsh(a: Array, UPLO: str = "L") -> Array:
+    """The eigenvalues of Hermitian matrices, ascending; see `eigh`."""
+    return eigh(a, UPLO)[0]
+
+
+# ---- eigenvalues of any square matrix ------------------------------------------------------------
+
+
+def _eig(a: Array) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors, in complex numbers even where all of them are real."""
+    w, v = np.linalg.eig(a)
+    dtype = np.result_type(v.dtype, np.complex64)
+    return w.astype(dtype), v.astype(dtype)
+
+
+def _eig_shape(a: ShapeDtype) -> tuple[ShapeDtype, ShapeDtype]:
+    dtype = np.result_type(floating(a), np.complex64)
+    return ShapeDtype(a.shape[:-1], dtype), ShapeDtype(a.shape, dtype)
+
+
+def _pivots(v: Array) -> tuple[Array, Array]:
+    """Where each eigenvector's largest real element is, and 1 / its value.
+
+    LAPACK scales the vectors to length 1, and turns them until their largest element is real; so
+    it stays real, and that settles the phase of the derivative.
+    """
+    size = np.where(np.imag(v) == 0, np.abs(np.real(v)), 0)
+    place = np.argmax(size, axis=-2)
+    chosen = np.arange(shape_of(v)[-2])[:, None] == place[..., None, :]
+    return chosen, safe_inverse(np.sum(np.where(chosen, np.real(v), 0), axis=-2))
+
+
+def _eig_vjp(y: tuple[Array, Array], a: Array) -> Any:
+    w, v = y
+
+    def pullback(gs: tuple[Array, Array]) -> tuple[Array]:
+        of_w, of_v = np.conj(gs[0]), np.conj(gs[1])
+        vh = adjoint(v)
+        mixed = matmul(vh, of_v)
+        own = diagonal(mixed)
+        chosen, inverse = _pivots(v)
+        rows = matmul(chosen.astype(v.dtype).mT, v)  # of each vector's pivot
+        moved = mixed - matmul(vh, v) * np.real(own)[..., None, :]
+        moved = moved - 1j * np.conj(rows.mT) * (np.imag(own) * inverse)[..., None, :]
+        inner = embedded(of_w) + np.conj(_gaps(w)) * moved
+        of_a = np.linalg.solve(vh, matmul(inner, vh))
+        return (cast(np.conj(of_a), a.dtype),)
+
+    return pullback
+
+
+def _eig_jvp(y: tuple[Array, Array], a: Array) -> Any:
+    w, v = y
+
+    def pushforward(t: Array) -> tuple[Array, Array]:
+        e = np.linalg.solve(v, matmul(t, v))
+        of_v = matmul(v, _gaps(w) * e)
+        length = np.sum(np.real(np.conj(v) * of_v), axis=-2)
+        chosen, inverse = _pivots(v)
+        phase = np.sum(np.where(chosen, np.imag(of_v), 0), axis=-2) * inverse
+        return diagonal(e), of_v - v * (length + 1j * phase)[..., None, :]
+
+    return pushforward
+
+
+eig_p: Primitive = primitive(
+    "eig",
+    _eig,
+    shape=_eig_shape,
+    vjp=_eig_vjp,
+    jvp=_eig_jvp,
+    batch=lambda size, batched, a: eig_p(a),
+    multiple=True,
+    samples=lambda: [
+        Sample((values(3, 3) + np.diag([0.0, 3.0, 6.0]),)),
+        Sample((np.array([[1.0, 2.0], [-3.0, 0.5]]),)),
+        Sample((lower(values(2, 2, 2)) + 0.3,)),
+    ],
+)
+
+
+@implements(np.linalg.eig)
+def eig(a: Array) -> Any:
+    """Eigenvalues w and eigenvectors V of square matrices: a V = V diag(w).
+
+    Of traced matrices both are complex, for whether all are real is a matter of numbers. The
+    vectors have length 1 and a largest element that is real, which settles their derivative; the
+    part of equal eigenvalues' vectors is left out.
+    """
+    return EigResult(*eig_p(squares(a)))
+
+
+@implements(np.linalg.eigvals)
+def eigvals(a: Array) -> Array:
+    """The eigenvalues of square matrices, complex for traced ones; see `eig`."""
+    return eig(a)[0]

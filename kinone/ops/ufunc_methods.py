@@ -1,0 +1,129 @@
+"""What a ufunc can do besides being called: `np.add.accumulate`, `np.multiply.outer`, `dtype=`."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from .. import source
+from ..core import Array, ndim_of, numpy_functions, shape_dtype, shape_of
+from ..core.messages import no_rule
+from ..core.protocol import ufunc_methods
+from ..errors import MissingRuleError, TracerAssignmentError
+from .axes import along, as_array, normalize_axis
+from .core_axes import on_axes
+from .cumulative import cumprod, cumsum, cumulative_extremum_p
+from .index import getitem
+from .shape import astype, reshape
+from .update import at
+
+
+def accumulate(
+    ufunc: np.ufunc, array: Array, axis: int = 0, dtype: Any = None, out: None = None
+) -> Array:
+    """`ufunc.accumulate`: the results so far along an axis."""
+    array = as_array(array)
+    if ndim_of(array) == 0:
+        raise TypeError("cannot accumulate on a scalar")
+    if axis is None:
+        raise TypeError("an integer is required for the axis")
+    if ufunc in (np.add, np.multiply):
+        return (cumsum if ufunc is np.add else cumprod)(array, axis, dtype)
+    place = normalize_axis(axis, ndim_of(array))
+    if ufunc in (np.logical_and, np.logical_or):
+        array = array != 0
+        ufunc = np.minimum if ufunc is np.logical_and else np.maximum
+    elif ufunc not in (np.maximum, np.minimum):
+        raise no_rule(f"{ufunc.__name__}.accumulate", numpy_functions)
+    if dtype is not None:
+        array = astype(array, dtype)
+    return cumulative_extremum_p(array, axis=place, ufunc=ufunc)
+
+
+def outer(ufunc: np.ufunc, a: Array, b: Array, **kwargs: Any) -> Array:
+    """`ufunc.outer`: of every pair of elements."""
+    a, b = as_array(a), as_array(b)
+    a = reshape(a, (*shape_of(a), *[1] * ndim_of(b)))
+    return ufunc(a, b, **kwargs)
+
+
+def reduceat(
+    ufunc: np.ufunc,
+    array: Array,
+    indices: Any,
+    axis: int = 0,
+    dtype: Any = None,
+    out: None = None,
+) -> Array:
+    """`np.add.reduceat`: sums over the slices from each index to the next."""
+    if ufunc is not np.add:
+        raise no_rule(f"{ufunc.__name__}.reduceat", numpy_functions)
+    array = as_array(array)
+    if dtype is not None:
+        array = astype(array, dtype)
+    axis = normalize_axis(axis, ndim_of(array))
+    n = shape_of(array)[axis]
+    starts = np.asarray(indices)
+    stops = np.append(starts[1:], n)
+    # An index that is not below the next one stands for itself alone.
+    stops = np.maximum(stops, starts + 1)
+    places = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)])
+    numbers = np.repeat(np.arange(len(starts)), stops - starts)
+    chosen = getitem(array, along(axis, places))
+    wide = np.add.reduce(np.zeros(1, shape_dtype(array).dtype)).dtype
+    shape = (*shape_of(array)[:axis], len(starts), *shape_of(array)[axis + 1 :])
+    return at(np.zeros(shape, wide))[along(axis, numbers)].add(chosen)
+
+
+def write_at(ufunc: np.ufunc, *operands: Any, **kwargs: Any) -> Array:
+    """`ufunc.at` writes into its operand: refused."""
+    names = {"maximum": "max", "minimum": "min", "true_divide": "divide"}
+    name = names.get(ufunc.__name__, ufunc.__name__)
+    known = ("add", "subtract", "multiply", "divide", "power", "min", "max")
+    form = f"{name}(v)" if name in known else f"apply(np.{ufunc.__name__})"
+    raise TracerAssignmentError(
+        f"np.{ufunc.__name__}.at writes into an array, and a traced value cannot be written to or "
+        f"into one, at {source.here()}\n  Write x = x.at[i].{form}."
+    )
+
+
+def call(ufunc: np.ufunc, *operands: Array, **kwargs: Any) -> Array:
+    """A ufunc with keyword arguments: `dtype` is that in which it computes; `where` leaves elements
+    without a value, which nothing could differentiate."""
+    function = numpy_functions.get(ufunc)
+    if function is None:
+        raise no_rule(ufunc.__name__, numpy_functions)
+    if kwargs.pop("where", True) is not True:
+        raise MissingRuleError(
+            f"np.{ufunc.__name__} on a traced value takes no where=, for the other elements have "
+            f"no value, at {source.here()}\n"
+            f"  Write np.where(mask, np.{ufunc.__name__}(x), other)."
+        )
+    dtype, casting = kwargs.pop("dtype", None), kwargs.pop("casting", "same_kind")
+    for ignored in ("order", "subok"):  # of memory and of subclasses, which tracers have not
+        kwargs.pop(ignored, None)
+    named = ("axes", "axis", "keepdims") if ufunc.signature else ()
+    core = {key: kwargs.pop(key) for key in named if key in kwargs}
+    if core:
+        function = functools.partial(on_axes, ufunc, function, **core)
+    if kwargs:
+        raise MissingRuleError(
+            f"np.{ufunc.__name__} on a traced value takes no {', '.join(sorted(kwargs))}=, "
+            f"at {source.here()}"
+        )
+    if dtype is None:
+        return function(*operands)
+    result = function(*[astype(as_array(x), dtype, casting=casting) for x in operands])
+    if shape_dtype(result).dtype != np.dtype(dtype):
+        raise TypeError(
+            f"No loop matching the specified signature and casting was found for ufunc "
+            f"{ufunc.__name__}"
+        )
+    return result
+
+
+ufunc_methods.update(
+    accumulate=accumulate, outer=outer, reduceat=reduceat, at=write_at, __call__=call
+)
