@@ -7,44 +7,112 @@
 The public names:
 
     kn.grad, value_and_grad, vjp, jvp      derivatives of ordinary functions
+    kn.jacobian, jacfwd, jacrev, hessian   their matrices; kn.hvp, ggnvp: products with a vector
+    kn.linearize, linear_transpose         derivatives as linear functions that run many times
+    kn.custom_vjp, custom_jvp              functions with derivative rules of your own
+    kn.checkpoint                          less memory for one more forward run
+    kn.extend                              operations of your own, such as a call of SciPy
     kn.vmap                                one example's function, of many at once
+    kn.cond, switch, scan, map             branches and loops that can be compiled;
+    kn.fori_loop, while_loop               differentiable, like Python's own
+    kn.jit                                 a function compiled to NumPy source that you can read
     kn.graph, eval_shape                   the program and the shapes of a function
     kn.ops                                 every primitive with its rules
+    kn.numpy                               NumPy's namespace, and that of the array API standard
     kn.tree, kn.random                     trees of arrays; explicit keys
     kn.nn, kn.models                       layers as init/apply pairs; networks made of them
     kn.optim, kn.losses                    optimisers as pure state updates; losses
     kn.data, kn.training                   batches; checkpoints and progress
+    kn.debug, kn.env                       NaNs, profiles, residuals, pictures; the versions
     kn.testing                             check_grads and the checks of a primitive's rules
 """
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import ops, tree
+from .compile import jit
 from .core import ShapeDtype
 from .errors import KeyReuseWarning, KinoneError
 from .graph import Graph, eval_shape, graph
 from .ops import stop_gradient
-from .transforms import grad, jvp, value_and_grad, vjp, vmap
+from .transforms import (
+    checkpoint,
+    cond,
+    custom_jvp,
+    custom_vjp,
+    deriv,
+    elementwise_grad,
+    fori_loop,
+    ggnvp,
+    grad,
+    grad_and_aux,
+    grad_named,
+    hessian,
+    hessian_tensor_product,
+    hessian_vector_product,
+    holomorphic_grad,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linear_transpose,
+    linearize,
+    make_ggnvp,
+    make_hvp,
+    make_jvp,
+    make_jvp_reversemode,
+    make_vjp,
+    map,
+    multigrad_dict,
+    remat,
+    scan,
+    switch,
+    tensor_jacobian_product,
+    value_and_grad,
+    vector_jacobian_product,
+    vjp,
+    vmap,
+    while_loop,
+)
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` loads them
-    from . import data, losses, models, nn, optim, random, testing, training
+    from . import (
+        data,
+        debug,
+        extend,
+        losses,
+        misc,
+        models,
+        nn,
+        numpy,
+        optim,
+        random,
+        testing,
+        training,
+    )
+    from .debug import env
 
 __version__ = "0.1.0"
 
 # Loaded when they are first asked for: `import kinone` alone costs as little as it can.
-_LAZY = ("data", "losses", "models", "nn", "optim", "random", "testing", "training")
+_LAZY = (
+    *("data", "debug", "extend", "losses", "misc", "models", "nn", "numpy", "optim", "random"),
+    *("testing", "training"),
+)
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f".{name}", __name__)
+    if name == "env":
+        return importlib.import_module(".debug", __name__).env
     raise AttributeError(f"module 'kinone' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_LAZY, "env"])
 
 
 __all__ = [
@@ -52,22 +120,61 @@ __all__ = [
     "KeyReuseWarning",
     "KinoneError",
     "ShapeDtype",
+    "checkpoint",
+    "cond",
+    "custom_jvp",
+    "custom_vjp",
     "data",
+    "debug",
+    "deriv",
+    "elementwise_grad",
+    "env",
     "eval_shape",
+    "extend",
+    "fori_loop",
+    "ggnvp",
     "grad",
+    "grad_and_aux",
+    "grad_named",
     "graph",
+    "hessian",
+    "hessian_tensor_product",
+    "hessian_vector_product",
+    "holomorphic_grad",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
     "jvp",
+    "linear_transpose",
+    "linearize",
     "losses",
+    "make_ggnvp",
+    "make_hvp",
+    "make_jvp",
+    "make_jvp_reversemode",
+    "make_vjp",
+    "map",
+    "misc",
     "models",
+    "multigrad_dict",
     "nn",
+    "numpy",
     "ops",
     "optim",
     "random",
+    "remat",
+    "scan",
     "stop_gradient",
+    "switch",
+    "tensor_jacobian_product",
     "testing",
     "training",
     "tree",
     "value_and_grad",
+    "vector_jacobian_product",
     "vjp",
     "vmap",
+    "while_loop",
 ]

@@ -47,7 +47,7 @@ class LeakedTracerError(KinoneError, RuntimeError):
     """A traced value used after the transformation that made it had returned."""
 
 
-class MissingRuleError(KinoneError, TypeError):
+class MissingRuleError(KinoneError, TypeError, NotImplementedError):
     """A NumPy function, or a derivative, for which Kinone has no rule."""
 
 

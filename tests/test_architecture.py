@@ -24,7 +24,7 @@ LAYERS = [
     {"ops"},
     {"transforms"},
     {"compile"},
-    {"numpy", "random"},
+    {"numpy", "random", "extend", "misc"},
     {"lax"},
     {"nn", "optim", "losses", "metrics"},
     {"models"},

@@ -43,7 +43,8 @@ def format_graph(program: Graph) -> str:
         params = ", ".join(f"{key}={_brief(value)}" for key, value in equation.params.items())
         operands = " ".join(show(atom) for atom in equation.inputs)
         bracket = f"[{params}]" if params else ""
-        rows.append((f"{left} = {equation.primitive.name}{bracket} {operands}", equation.location))
+        made = f"{left} = " if left else ""  # an effect makes nothing
+        rows.append((f"{made}{equation.primitive.name}{bracket} {operands}", equation.location))
     width = min(max((len(text) for text, _ in rows), default=0), 72)
     head = ", ".join(f"{names[var]}: {var.aval}" for var in program.inputs)
     lines = [f"graph {program.name}({head}):"]
@@ -58,4 +59,8 @@ def format_graph(program: Graph) -> str:
 
 
 def _brief(value: Any) -> str:
+    if hasattr(value, "equations"):  # a program: the body of a loop
+        return str(value.name)
+    if isinstance(value, tuple) and any(hasattr(each, "equations") for each in value):
+        return f"({', '.join(map(_brief, value))})"
     return f"<{shape_dtype(value)}>" if isinstance(value, np.ndarray) else str(value)

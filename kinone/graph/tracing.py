@@ -166,13 +166,15 @@ def trace_flat(
     avals: Sequence[ShapeDtype],
     name: str,
     labels: Sequence[str | None] | None = None,
+    transformation: str = "graph",
 ) -> tuple[Graph, list[Tracer]]:
     """The program of a function from leaves to a sequence of leaves, and what it closes over.
 
     Tracers of outer transformations that the function uses without being given them become the
-    program's first inputs; they are returned beside it.
+    program's first inputs; they are returned beside it. Errors speak of the `transformation`.
     """
     trace = GraphTrace()
+    trace.name = transformation
     with tracing(trace):
         inputs = [
             trace.input(aval, label)

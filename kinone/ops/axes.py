@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core import Array, shape_of
+from .. import tree
+from ..core import Array, Tracer, numpy_functions, shape_of
 
 
 def normalize_axis(axis: int, ndim: int) -> int:
@@ -22,7 +23,7 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
     """Non-negative axes, all of them for None. Raises `ValueError` for a repeated one."""
     if axis is None:
         return tuple(range(ndim))
-    if isinstance(axis, (tuple, list)):
+    if isinstance(axis, (tuple, list, range)):
         axes = tuple(normalize_axis(i, ndim) for i in axis)
     else:
         axes = (normalize_axis(axis, ndim),)  # type: ignore[arg-type]
@@ -39,7 +40,11 @@ def along(axis: int, entry: object) -> tuple[object, ...]:
 def as_array(x: Array) -> Array:
     """An operand that has a shape and a dtype: what has them, as it is; lists and numbers as
     arrays."""
-    return x if hasattr(x, "dtype") else np.asarray(x)
+    if hasattr(x, "dtype"):
+        return x
+    if isinstance(x, (list, tuple)) and any(isinstance(leaf, Tracer) for leaf in tree.leaves(x)):
+        return numpy_functions[np.array](x)
+    return np.asarray(x)
 
 
 def lifted(x: Array, ndim: int) -> Array:

@@ -34,6 +34,7 @@ def where(condition: Array, x: Array = _MISSING, y: Array = _MISSING, /) -> Any:
         return nonzero(condition)
     if x is _MISSING or y is _MISSING:
         raise ValueError("either both or neither of x and y should be given")
+    x, y = (as_array(each) if isinstance(each, (list, tuple)) else each for each in (x, y))
     return arithmetic.where(condition, x, y)
 
 

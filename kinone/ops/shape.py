@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
 from ..errors import ShapeError
-from .axes import lifted, with_batch
+from .axes import as_array, lifted, with_batch
 from .axes import normalize_axes as normalize_axes
 from .axes import normalize_axis as normalize_axis
 from .declare import Rule, cast, constant, linear, unbroadcast, zeros
@@ -295,7 +295,9 @@ def concatenate(
     casting: str = "same_kind",
 ) -> Array:
     """The arrays one after the other along an axis; flattened first where `axis` is None."""
-    arrays = [a if dtype is None else astype(a, dtype, casting=casting) for a in arrays]
+    arrays = [as_array(a) for a in arrays]
+    if dtype is not None:
+        arrays = [astype(a, dtype, casting=casting) for a in arrays]
     if not arrays:
         raise ValueError("need at least one array to concatenate")
     if axis is None:
@@ -335,7 +337,9 @@ def stack(
     casting: str = "same_kind",
 ) -> Array:
     """The arrays side by side along a new axis."""
-    arrays = [a if dtype is None else astype(a, dtype, casting=casting) for a in arrays]
+    arrays = [as_array(a) for a in arrays]
+    if dtype is not None:
+        arrays = [astype(a, dtype, casting=casting) for a in arrays]
     if not arrays:
         raise ValueError("need at least one array to stack")
     return stack_p(*arrays, axis=normalize_axis(axis, ndim_of(arrays[0]) + 1))

@@ -6,9 +6,43 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from .. import source, tree
-from ..core import Array, is_inexact, is_number, leaf_error, shape_dtype
+from ..core import (
+    Array,
+    Tracer,
+    describe_operand,
+    is_inexact,
+    is_number,
+    leaf_error,
+    shape_dtype,
+)
 from ..errors import GradientError
+
+
+class Selection:
+    """Which arguments are differentiated, and how their gradients are returned."""
+
+    def __init__(
+        self, argnums: int | Sequence[int] | None, argnames: str | Sequence[str] | None
+    ) -> None:
+        if argnums is None:
+            argnums = 0 if argnames is None else ()
+        one_number, one_name = isinstance(argnums, (int, np.integer)), isinstance(argnames, str)
+        self.numbers: tuple[int, ...]
+        self.numbers = (int(argnums),) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
+        self.names: tuple[str, ...]
+        self.names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
+        self.single = (one_number and not self.names) or (one_name and not self.numbers)
+
+    def of(
+        self, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Arguments:
+        return Arguments(fun, args, kwargs, self.numbers, self.names)
+
+    def shape(self, gradients: list[Any]) -> Any:
+        return gradients[0] if self.single else tuple(gradients)
 
 
 class Arguments:
@@ -31,7 +65,7 @@ class Arguments:
         for number in numbers:
             if not -len(args) <= number < len(args):
                 raise GradientError(
-                    f"argnums={number}, but {_name(fun)} was called with {len(args)} positional "
+                    f"argnums={number}, but {name_of(fun)} was called with {len(args)} positional "
                     f"arguments, at {source.here()}\n"
                     "  Pass the argument by position, or select it with argnames."
                 )
@@ -46,7 +80,7 @@ class Arguments:
         value = self.args[key] if isinstance(key, int) else value
         if key in self.keys:
             raise GradientError(
-                f"an argument of {_name(self.fun)} is selected twice, at {source.here()}"
+                f"an argument of {name_of(self.fun)} is selected twice, at {source.here()}"
             )
         leaves, treedef = tree.flatten(value)
         self.keys.append(key)
@@ -61,7 +95,7 @@ class Arguments:
             parameters = []
         if name not in parameters or parameters.index(name) >= len(self.args):
             raise GradientError(
-                f"argnames={name!r}, but {_name(self.fun)} was not called with it, "
+                f"argnames={name!r}, but {name_of(self.fun)} was not called with it, "
                 f"at {source.here()}\n  It got: "
                 f"{', '.join([*parameters[: len(self.args)], *self.kwargs]) or 'nothing'}."
             )
@@ -146,9 +180,55 @@ def check_leaves(arguments: Arguments, name: str, *, integers: Literal["refuse",
             index += treedef.num_leaves
 
 
+def check_complex(arguments: Arguments, name: str) -> None:
+    """Raises `GradientError` for a floating-point leaf that is not complex."""
+    for index, leaf in enumerate(arguments.leaves):
+        if is_inexact(leaf) and shape_dtype(leaf).dtype.kind != "c":
+            raise GradientError(
+                f"{name} with holomorphic=True wants complex arguments, and "
+                f"{arguments.label(index)} is {shape_dtype(leaf)}, at {source.here()}\n"
+                "  Write x.astype(complex), or leave holomorphic=True away."
+            )
+
+
+def check_real(arguments: Arguments, name: str) -> None:
+    """Raises `GradientError` for a complex leaf: along which of its two axes would it vary?"""
+    for index, leaf in enumerate(arguments.leaves):
+        if shape_dtype(leaf).dtype.kind == "c":
+            raise GradientError(
+                f"{name} wants real arguments, and {arguments.label(index)} is "
+                f"{shape_dtype(leaf)}, at {source.here()}\n"
+                "  Pass holomorphic=True where the function is holomorphic; otherwise use jvp with "
+                "the directions 1 and 1j."
+            )
+
+
+def split_aux(result: Any, has_aux: bool, name: str) -> tuple[Any, Any]:
+    """The value of a function and, with `has_aux`, what it returns beside it."""
+    if not has_aux:
+        return result, None
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise GradientError(
+            f"{name} with has_aux=True wants a function that returns (value, aux), "
+            f"and this one returned {_describe(result)}, at {source.here()}\n"
+            "  Return (loss, aux), or leave has_aux=True away."
+        )
+    return result
+
+
+def _describe(result: Any) -> str:
+    """What a function returned, in the user's words."""
+    if isinstance(result, (Tracer, np.ndarray, np.generic)):
+        return describe_operand(result)
+    if isinstance(result, tuple):
+        return f"a tuple of {len(result)}"
+    return f"a {type(result).__name__}"
+
+
 def _as_float(leaf: Array) -> str:
     return f"{leaf}.0" if isinstance(leaf, int) else "x.astype(np.float32)"
 
 
-def _name(fun: Callable[..., Any]) -> str:
+def name_of(fun: Callable[..., Any]) -> str:
+    """What to call a function in a message."""
     return getattr(fun, "__name__", type(fun).__name__)

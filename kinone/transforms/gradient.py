@@ -19,14 +19,21 @@ from ..core import (
     shape_of,
 )
 from ..errors import GradientError, TreeError
-from .arguments import Arguments, check_leaves
+from .arguments import (
+    Arguments,
+    Selection,
+    check_complex,
+    check_leaves,
+    name_of,
+    split_aux,
+)
 from .reverse import Node, ReverseTrace, ReverseTracer, backward
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Forward:
+class Forward:
     """The forward run of `fun` with some of its arguments traced."""
 
     def __init__(self, fun: Callable[..., Any], arguments: Arguments, name: str) -> None:
@@ -42,7 +49,8 @@ class _Forward:
         except ValueError as error:
             if trace.frozen and "read-only" in str(error):
                 error.add_note(
-                    f"{name} keeps arrays that the derivative needs, and an array that was used "
+                    f"  at {source.describe(source.raised_at(error))}\n"
+                    f"  {name} keeps arrays that the derivative needs, and an array that was used "
                     "in the function may not be changed before the function returns: write into "
                     "a copy."
                 )
@@ -107,6 +115,7 @@ def vjp(
 def vjp(
     fun: Callable[..., Any], *primals: Any, has_aux: Literal[True]
 ) -> tuple[Any, Callable[[Any], tuple[Any, ...]], Any]: ...
+@source.trimming
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """The value of `fun(*primals)` and its pullback, the vector-Jacobian product.
 
@@ -125,41 +134,42 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """
     arguments = Arguments(fun, primals, {}, tuple(range(len(primals))), ())
     check_leaves(arguments, "vjp", integers="ignore")
-    forward = _Forward(fun, arguments, "vjp")
-    result, aux = _split_aux(forward.result, has_aux, "vjp")
+    forward = Forward(fun, arguments, "vjp")
+    result, aux = split_aux(forward.result, has_aux, "vjp")
     leaves, treedef = tree.flatten(result)
-    value = tree.unflatten(treedef, [_copied(forward.lower(leaf)) for leaf in leaves])
+    value = tree.unflatten(treedef, [copied(forward.lower(leaf)) for leaf in leaves])
 
+    @source.trimming
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         got, got_def = tree.flatten(cotangent)
         if got_def != treedef:
             raise TreeError(
-                f"the cotangent's structure is not that of {_name(fun)}'s result, "
+                f"the cotangent's structure is not that of {name_of(fun)}'s result, "
                 f"at {source.here()}\n" + tree.diff(value, cotangent)
             )
         seeds = []
         for path, leaf, ct in zip(tree.treedef_paths(treedef), leaves, got, strict=True):
             if forward.is_traced(leaf):
-                seeds.append((leaf.node, leaf.slot, _check_cotangent(path, leaf, ct)))
+                seeds.append((leaf.node, leaf.slot, check_cotangent(path, leaf, ct)))
         return tuple(forward.gradients(seeds, once=False))
 
     if has_aux:
-        return value, pullback, tree.map(lambda leaf: _copied(forward.lower(leaf)), aux)
+        return value, pullback, tree.map(lambda leaf: copied(forward.lower(leaf)), aux)
     return value, pullback
 
 
-def _copied(value: Array) -> Array:
+def copied(value: Array) -> Array:
     # The pullback may keep the very array (exp's derivative is its value): the caller gets one
     # that may be written to.
     return value.copy() if type(value) is np.ndarray else value
 
 
-def _writeable(value: Array) -> Array:
+def writeable(value: Array) -> Array:
     # A view that was taken of an array while that was read-only would stay so for good.
     return value.copy() if type(value) is np.ndarray and not value.flags.writeable else value
 
 
-def _check_cotangent(path: str, primal: Array, cotangent: Array) -> Array:
+def check_cotangent(path: str, primal: Array, cotangent: Array) -> Array:
     want = shape_dtype(primal)
     if isinstance(cotangent, (bool, int, float, complex)):
         cotangent = want.dtype.type(cotangent)
@@ -174,37 +184,14 @@ def _check_cotangent(path: str, primal: Array, cotangent: Array) -> Array:
     return np.asarray(cotangent)
 
 
-def _describe(result: Any) -> str:
-    """What a function returned, in the user's words."""
-    if isinstance(result, (Tracer, np.ndarray, np.generic)):
-        return describe_operand(result)
-    if isinstance(result, tuple):
-        return f"a tuple of {len(result)}"
-    return f"a {type(result).__name__}"
-
-
-def _split_aux(result: Any, has_aux: bool, name: str) -> tuple[Any, Any]:
-    if not has_aux:
-        return result, None
-    if not (isinstance(result, tuple) and len(result) == 2):
-        raise GradientError(
-            f"{name} with has_aux=True wants a function that returns (value, aux), "
-            f"and this one returned {_describe(result)}, at {source.here()}\n"
-            "  Return (loss, aux), or leave has_aux=True away."
-        )
-    return result
-
-
-def _name(fun: Callable[..., Any]) -> str:
-    return getattr(fun, "__name__", type(fun).__name__)
-
-
 def value_and_grad(
     fun: Callable[P, Any],
     argnums: int | Sequence[int] | None = None,
     has_aux: bool = False,
+    holomorphic: bool = False,
     *,
     argnames: str | Sequence[str] | None = None,
+    argnum: int | Sequence[int] | None = None,
 ) -> Callable[P, tuple[Any, Any]]:
     """A function that returns `(fun(…), gradient)`; `((value, aux), gradient)` with `has_aux`.
 
@@ -213,28 +200,32 @@ def value_and_grad(
         >>> value_and_grad(lambda x: x * x)(3.0)
         (np.float64(9.0), np.float64(6.0))
     """
-    select = _Selection(argnums, argnames)
+    select = Selection(argnums if argnum is None else argnum, argnames)
 
+    @source.trimming
     @functools.wraps(fun)
     def value_and_gradient(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
         arguments = select.of(fun, args, kwargs)
         check_leaves(arguments, "grad", integers="refuse")
-        forward = _Forward(fun, arguments, "grad")
-        loss, aux = _split_aux(forward.result, has_aux, "grad")
+        if holomorphic:
+            check_complex(arguments, "grad")
+        forward = Forward(fun, arguments, "grad")
+        loss, aux = split_aux(forward.result, has_aux, "grad")
         value = forward.lower(loss)
-        _check_scalar(fun, loss, value)
+        _check_scalar(fun, loss, value, holomorphic)
         seeds = []
         if forward.is_traced(loss):
-            one = shape_dtype(value).dtype.type(1)
+            known = shape_dtype(value)
+            one = np.ones(known.shape, known.dtype)[()]
             seeds.append((loss.node, loss.slot, one))
         # The result's tracers hold the newest nodes; the backward run frees them one by one.
         forward.result = None
         del loss
-        lowered = tree.map(lambda leaf: _writeable(forward.lower(leaf)), aux)
+        lowered = tree.map(lambda leaf: writeable(forward.lower(leaf)), aux)
         del aux
         gradient = select.shape(forward.gradients(seeds, once=True))
-        if isinstance(value, float):
-            value = np.float64(value)
+        if isinstance(value, (float, complex)):
+            value = np.asarray(value)[()]
         return ((value, lowered), gradient) if has_aux else (value, gradient)
 
     return value_and_gradient
@@ -244,16 +235,23 @@ def grad(
     fun: Callable[P, Any],
     argnums: int | Sequence[int] | None = None,
     has_aux: bool = False,
+    holomorphic: bool = False,
     *,
     argnames: str | Sequence[str] | None = None,
+    argnum: int | Sequence[int] | None = None,
 ) -> Callable[P, Any]:
     """A function that returns the gradient of the scalar function `fun`.
 
     The gradient has the tree of the argument that `argnums` or `argnames` selects (the first one
     where neither is given), and its leaves' shapes and dtypes; a tuple of trees where several are
     selected. Integer leaves inside a tree are not differentiated: theirs is zero. With `has_aux`,
-    `fun` returns `(loss, aux)` and the new function `(gradient, aux)`. While `fun` runs, the arrays
-    that it uses are read-only.
+    `fun` returns `(loss, aux)` and the new function `(gradient, aux)`. A loss of shape (1,) or (1, 1)
+    counts as the one number that it holds. While `fun` runs, the arrays that it uses are read-only.
+    `argnum` is HIPS autograd's name for `argnums`.
+
+    Of a complex argument z = x + iy a real loss has the gradient ∂f/∂x - i ∂f/∂y. A complex result
+    needs `holomorphic=True`, which promises that the function is so; all selected arguments are
+    then complex and the gradient is the complex derivative f'(z).
 
     Raises `GradientError` (a `TypeError`) when the loss is not a real scalar or a selected
     argument is an integer, `LeafError` when a leaf is no number, each with the leaf's path.
@@ -263,9 +261,14 @@ def grad(
         {'w': array([3., 4.])}
         >>> grad(grad(np.sin))(0.0)
         np.float64(-0.0)
+        >>> grad(lambda z: z**3, holomorphic=True)(1j)
+        np.complex128(-3+0j)
     """
-    value_and_gradient = value_and_grad(fun, argnums, has_aux, argnames=argnames)
+    value_and_gradient = value_and_grad(
+        fun, argnums, has_aux, holomorphic, argnames=argnames, argnum=argnum
+    )
 
+    @source.trimming
     @functools.wraps(fun)
     def gradient(*args: P.args, **kwargs: P.kwargs) -> Any:
         value, result = value_and_gradient(*args, **kwargs)
@@ -274,47 +277,36 @@ def grad(
     return gradient
 
 
-class _Selection:
-    """Which arguments are differentiated, and how their gradients are returned."""
-
-    def __init__(
-        self, argnums: int | Sequence[int] | None, argnames: str | Sequence[str] | None
-    ) -> None:
-        if argnums is None:
-            argnums = 0 if argnames is None else ()
-        one_number, one_name = isinstance(argnums, (int, np.integer)), isinstance(argnames, str)
-        self.numbers: tuple[int, ...]
-        self.numbers = (int(argnums),) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
-        self.names: tuple[str, ...]
-        self.names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
-        self.single = (one_number and not self.names) or (one_name and not self.numbers)
-
-    def of(self, fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        return Arguments(fun, args, kwargs, self.numbers, self.names)
-
-    def shape(self, gradients: list[Any]) -> Any:
-        return gradients[0] if self.single else tuple(gradients)
-
-
-def _check_scalar(fun: Any, loss: Any, value: Any) -> None:
+def _check_scalar(fun: Callable[..., Any], loss: Any, value: Any, holomorphic: bool) -> None:
     try:
         aval = shape_dtype(value) if not isinstance(value, (dict, list, tuple)) else None
     except Exception:
         aval = None
     if aval is None or aval.dtype.kind == "O" or value is None:
         raise GradientError(
-            f"grad wants a function that returns a scalar, and {_name(fun)} returned a "
+            f"grad wants a function that returns a scalar, and {name_of(fun)} returned a "
             f"{type(value).__name__}, at {source.here()}\n"
             "  Return the loss alone, or (loss, aux) with has_aux=True."
         )
-    if aval.shape != ():
+    if aval.size != 1:
         raise GradientError(
-            f"grad wants a function that returns a scalar, and {_name(fun)} returned "
+            f"grad wants a function that returns a scalar, and {name_of(fun)} returned "
             f"{describe_operand(loss)}, at {source.here()}\n"
-            "  Reduce it with np.mean or np.sum, or use vjp for its Jacobian."
+            "  Reduce it with np.mean or np.sum, or use vjp or jacrev for its Jacobian."
         )
-    if aval.dtype.kind != "f":
+    if holomorphic and aval.dtype.kind != "c":
         raise GradientError(
-            f"grad wants a real loss, and {_name(fun)} returned {aval}, at {source.here()}\n"
-            "  Return a float, such as the np.mean of it."
+            f"grad with holomorphic=True wants a complex result, and {name_of(fun)} returned "
+            f"{aval}, at {source.here()}\n  Leave holomorphic=True away."
+        )
+    if not holomorphic and aval.dtype.kind != "f":
+        fix = "Return a float, such as the np.mean of it."
+        if aval.dtype.kind == "c":
+            fix = (
+                "Return something real, such as np.real or np.abs of it, or pass "
+                "holomorphic=True where the function is holomorphic."
+            )
+        raise GradientError(
+            f"grad wants a real loss, and {name_of(fun)} returned {aval}, "
+            f"at {source.here()}\n  {fix}"
         )

@@ -19,7 +19,7 @@ from .forward import jvp
 from .gradient import vjp
 
 
-def _restricted(program: Graph, wanted: Sequence[bool], leaves: Sequence[Array]) -> Any:
+def restricted(program: Graph, wanted: Sequence[bool], leaves: Sequence[Array]) -> Any:
     """The program as a function of the wanted inputs alone."""
 
     def function(*some: Array) -> tuple[Array, ...]:
@@ -44,12 +44,14 @@ def forward_backward(program: Graph, wanted: Sequence[bool]) -> tuple[Graph, Gra
     with tracing(first):
         inputs = [first.input(var.aval, var.label) for var in program.inputs]
         chosen = [x for x, flag in zip(inputs, wanted, strict=True) if flag]
-        outputs, pullback = vjp(_restricted(program, wanted, inputs), *chosen)
+        outputs, pullback = vjp(restricted(program, wanted, inputs), *chosen)
         with tracing(second):
             seeds = [second.input(aval) for aval in floating(program)]
             rest = iter(seeds)
             cotangents = pullback(
-                tuple([next(rest) if is_floating(a.aval) else _zero(a.aval) for a in program.outputs])
+                tuple(
+                    [next(rest) if is_floating(a.aval) else _zero(a.aval) for a in program.outputs]
+                )
             )
             atoms = [second.atom(cotangent) for cotangent in cotangents]
         backward, residuals = close(
@@ -84,7 +86,7 @@ def pushforward(program: Graph, moving: Sequence[bool]) -> Graph:
     def function(*leaves: Array) -> list[Array]:
         inputs, tangents = leaves[: len(avals)], leaves[len(avals) :]
         chosen = tuple([x for x, flag in zip(inputs, moving, strict=True) if flag])
-        ys, ts = jvp(_restricted(program, moving, inputs), chosen, tangents)
+        ys, ts = jvp(restricted(program, moving, inputs), chosen, tangents)
         floats = [is_floating(atom.aval) for atom in program.outputs]
         return [*ys, *[t for t, flag in zip(ts, floats, strict=True) if flag]]
 

@@ -253,15 +253,19 @@ eigh_p: Primitive = primitive(
 def triangle(a: Array, uplo: str) -> Array:
     """A Hermitian matrix from one triangle of a matrix, the one that NumPy reads.
 
-    The derivative is that of the Hermitian part, so that a Hermitian matrix has a Hermitian one,
-    as everybody expects of `cholesky` and `eigh`. Only where the other triangle is zero is the
-    one triangle all that there is, and the derivative that of its elements.
+    The derivative of a Hermitian matrix is that of the Hermitian part, hence Hermitian itself, as
+    everybody expects of `cholesky` and `eigh`. A matrix that is not Hermitian (to half of the
+    digits, lest rounding decide) stands for its triangle alone, and the derivative is that of the
+    triangle's elements.
     """
     n = shape_of(a)[-1]
     below = np.tri(n, k=-1, dtype=bool)
-    read, other = (below, below.T) if uplo == "L" else (below.T, below)
+    other = below.T if uplo == "L" else below
     mirrored = np.where(other, adjoint(a), a)
-    alone = np.all((a == 0) | ~other, axis=(-2, -1)) & np.any((a != 0) & read, axis=(-2, -1))
+    fixed = stop_gradient(a)
+    apart = np.max(np.abs(fixed - adjoint(fixed)), axis=(-2, -1), initial=0)
+    rounding = np.sqrt(np.finfo(floating(a)).eps).astype(apart.dtype)
+    alone = apart > rounding * np.max(np.abs(fixed), axis=(-2, -1), initial=0)
     return np.where(alone[..., None, None], mirrored, a + stop_gradient(mirrored - a))
 
 
@@ -270,8 +274,8 @@ def eigh(a: Array, UPLO: str = "L") -> Any:
     """Eigenvalues w, ascending, and eigenvectors V of Hermitian matrices: a V = V diag(w).
 
     `UPLO` says which triangle of `a` is read. The derivative with respect to `a` is Hermitian, as
-    if (a + aᴴ) / 2 were taken, unless the other triangle is zero; the part of equal eigenvalues'
-    vectors is left out.
+    if (a + aᴴ) / 2 were taken, where `a` is so, and else that of the triangle; the part of equal
+    eigenvalues' vectors is left out.
     """
     uplo = UPLO.upper()
     if uplo not in ("L", "U"):

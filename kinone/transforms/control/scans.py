@@ -13,8 +13,7 @@ from ...errors import ControlFlowError
 from ...graph import eval_shape, staging
 from ...ops.shape import astype
 from ...ops.split import unstack
-
-
+from ..remat import checkpoint as remat
 from .common import check_carry, differs, kind, name_of, peek, staged_body
 from .scan_primitive import bind_scan
 from .whiles import while_loop

@@ -11,8 +11,7 @@ from ... import source, tree
 from ...core import Array, is_number, leaf_error, shape_dtype
 from ...errors import ControlFlowError
 from ...graph import staging
-
-
+from ..remat import checkpoint as remat
 from .common import TracedTree, check_carry, differs, name_of, peek, staged_body
 from .while_primitive import bind_while
 
