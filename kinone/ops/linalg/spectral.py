@@ -198,13 +198,16 @@ def svdvals(x: Array, /) -> Array:
 # ---- eigenvalues of Hermitian matrices -----------------------------------------------------------
 
 
-def _eigh(a: Array) -> tuple[Array, Array]:
-    """Eigenvalues, ascending, and eigenvectors of the Hermitian part of a matrix."""
-    w, v = np.linalg.eigh(hermitian(np.asarray(a)))
+def _eigh(a: Array, *, uplo: str) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and eigenvectors of the Hermitian part of a matrix.
+
+    Which triangle LAPACK reads decides the signs of the vectors.
+    """
+    w, v = np.linalg.eigh(hermitian(np.asarray(a)), uplo)
     return w, v
 
 
-def _eigh_shape(a: ShapeDtype) -> tuple[ShapeDtype, ShapeDtype]:
+def _eigh_shape(a: ShapeDtype, *, uplo: str) -> tuple[ShapeDtype, ShapeDtype]:
     dtype = floating(a)
     return ShapeDtype(a.shape[:-1], real_dtype(dtype)), ShapeDtype(a.shape, dtype)
 
@@ -214,7 +217,7 @@ def _gaps(w: Array) -> Array:
     return safe_inverse(w[..., None, :] - w[..., :, None])
 
 
-def _eigh_vjp(y: tuple[Array, Array], a: Array) -> Any:
+def _eigh_vjp(y: tuple[Array, Array], a: Array, *, uplo: str) -> Any:
     w, v = y
 
     def pullback(gs: tuple[Array, Array]) -> tuple[Array]:
@@ -225,7 +228,7 @@ def _eigh_vjp(y: tuple[Array, Array], a: Array) -> Any:
     return pullback
 
 
-def _eigh_jvp(y: tuple[Array, Array], a: Array) -> Any:
+def _eigh_jvp(y: tuple[Array, Array], a: Array, *, uplo: str) -> Any:
     w, v = y
 
     def pushforward(t: Array) -> tuple[Array, Array]:
@@ -241,11 +244,11 @@ eigh_p: Primitive = primitive(
     shape=_eigh_shape,
     vjp=_eigh_vjp,
     jvp=_eigh_jvp,
-    batch=lambda size, batched, a: eigh_p(a),
+    batch=lambda size, batched, a, *, uplo: eigh_p(a, uplo=uplo),
     multiple=True,
     samples=lambda: [
-        Sample((hermitian(values(3, 3)) + np.diag([0.0, 3.0, 6.0]),)),
-        Sample((hermitian(values(2, 2, 2)) + np.diag([0.0, 3.0]),)),
+        Sample((hermitian(values(3, 3)) + np.diag([0.0, 3.0, 6.0]),), {"uplo": "L"}),
+        Sample((hermitian(values(2, 2, 2)) + np.diag([0.0, 3.0]),), {"uplo": "U"}),
     ],
 )
 
@@ -280,7 +283,7 @@ def eigh(a: Array, UPLO: str = "L") -> Any:
     uplo = UPLO.upper()
     if uplo not in ("L", "U"):
         raise ValueError("UPLO argument must be 'L' or 'U'")
-    return EighResult(*eigh_p(triangle(squares(a), uplo)))
+    return EighResult(*eigh_p(triangle(squares(a), uplo), uplo=uplo))
 
 
 @implements(np.linalg.eigvalsh)
