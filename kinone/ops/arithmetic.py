@@ -113,17 +113,19 @@ def _power(a: Array, b: Array) -> Array:
 
 def _power_base(g: Array, a: Array, b: Array) -> Array:
     """b · a^(b-1), which is 0 at b = 0 even where a = 0."""
-    if isinstance(b, (int, float)):
+    if isinstance(b, (int, float, complex)):
         if b == 2:
             return 2 * g * a
         return g * (b * np.power(a, b - 1)) if b else g * 0
-    safe = np.where(b == 0, 1, b)
+    if shape_dtype(b).dtype.kind == "b":
+        return g * b  # a or 1
+    safe = np.where(b == 0, True, b)  # the one that leaves every dtype as it is
     return g * np.where(b == 0, 0, b * np.power(a, safe - 1))
 
 
 def _power_exponent(g: Array, y: Array, a: Array) -> Array:
     """a^b · ln a, which is 0 at a = 0 (the limit for b > 0)."""
-    logarithm = np.log(np.where(a == 0, 1, a))
+    logarithm = np.log(np.where(a == 0, True, a))  # the one that leaves every dtype as it is
     # Of a Python number a Python number, lest float32 become float64.
     return g * y * (logarithm.item() if isinstance(a, (int, float, complex)) else logarithm)
 

@@ -55,14 +55,23 @@ logaddexp2 = elementwise(
 sin = elementwise("sin", np.sin, lambda g, x: g * np.cos(x), samples=_real)
 cos = elementwise("cos", np.cos, lambda g, x: -g * np.sin(x), samples=_real)
 tan = elementwise("tan", np.tan, lambda g, y: g * (1 + y * y), samples=broadcasting((-1.2, 1.2)))
-arcsin = elementwise("arcsin", np.arcsin, lambda g, x: g / np.sqrt(1 - x * x), samples=_unit)
-arccos = elementwise("arccos", np.arccos, lambda g, x: -g / np.sqrt(1 - x * x), samples=_unit)
+arcsin = elementwise(
+    "arcsin", np.arcsin, lambda g, x: g / np.sqrt((1 - x) * (1 + x)), samples=_unit
+)
+arccos = elementwise(
+    "arccos", np.arccos, lambda g, x: -g / np.sqrt((1 - x) * (1 + x)), samples=_unit
+)
 arctan = elementwise("arctan", np.arctan, lambda g, x: g / (1 + x * x), samples=_real)
 
 
 def _per_square(g: Array, side: Array, a: Array, b: Array) -> Array:
-    """g · side / (a² + b²) without overflow; 0 at the origin, where there is no angle."""
+    """g · side / (a² + b²) without overflow; 0 at the origin, where there is no angle, and at
+    infinity, where it does not change."""
     length = np.hypot(a, b)
+    if isinstance(side, (int, float)):
+        side = 0 if math.isinf(side) else side
+    else:
+        side = np.where(np.isinf(length), False, side)  # the zero that leaves every dtype as it is
     length = np.where(length == 0, 1, length)
     return g * (side / length) / length
 
@@ -93,4 +102,4 @@ arcsinh = elementwise("arcsinh", np.arcsinh, lambda g, x: g / np.sqrt(x * x + 1)
 arccosh = elementwise(
     "arccosh", np.arccosh, lambda g, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)), samples=_above_one
 )
-arctanh = elementwise("arctanh", np.arctanh, lambda g, x: g / (1 - x * x), samples=_unit)
+arctanh = elementwise("arctanh", np.arctanh, lambda g, x: g / ((1 - x) * (1 + x)), samples=_unit)

@@ -198,7 +198,7 @@ def svdvals(x: Array, /) -> Array:
 # ---- eigenvalues of Hermitian matrices -----------------------------------------------------------
 
 
-def _eigh(a: Array, *, uplo: str) -> tuple[Array, Array]:
+def _eigh(a: Array, *, uplo: Any) -> tuple[Array, Array]:
     """Eigenvalues, ascending, and eigenvectors of the Hermitian part of a matrix.
 
     Which triangle LAPACK reads decides the signs of the vectors.
