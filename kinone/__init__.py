@@ -22,6 +22,8 @@ The public names:
     kn.tree, kn.random                     trees of arrays; explicit keys
     kn.nn, kn.models                       layers as init/apply pairs; networks made of them
     kn.optim, kn.losses                    optimisers as pure state updates; losses
+    kn.lax                                 control flow and collectives under JAX's names
+    kn.scipy                               SciPy's functions (needs SciPy)
     kn.data, kn.training                   batches; checkpoints and progress
     kn.debug, kn.env                       NaNs, profiles, residuals, pictures; the versions
     kn.testing                             check_grads and the checks of a primitive's rules
@@ -82,6 +84,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` loads them
         data,
         debug,
         extend,
+        lax,
         losses,
         misc,
         models,
@@ -92,14 +95,15 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` loads them
         testing,
         training,
     )
+    from . import scipy as scipy  # needs an extra, so `import *` leaves it away
     from .debug import env
 
 __version__ = "0.1.0"
 
 # Loaded when they are first asked for: `import kinone` alone costs as little as it can.
 _LAZY = (
-    *("data", "debug", "extend", "losses", "misc", "models", "nn", "numpy", "optim", "random"),
-    *("testing", "training"),
+    *("data", "debug", "extend", "lax", "losses", "misc", "models", "nn", "numpy", "optim"),
+    *("random", "scipy", "testing", "training"),
 )
 
 
@@ -147,6 +151,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "lax",
     "linear_transpose",
     "linearize",
     "losses",

@@ -24,7 +24,7 @@ LAYERS = [
     {"ops"},
     {"transforms"},
     {"compile"},
-    {"numpy", "random", "extend", "misc"},
+    {"numpy", "random", "extend", "misc", "scipy"},
     {"lax"},
     {"nn", "optim", "losses", "metrics"},
     {"models"},

@@ -109,5 +109,5 @@ def is_sliced(aval: ShapeDtype, shape: tuple[int, ...], split: int) -> bool | No
     missing = len(shape) - aval.ndim
     leading = ((1,) * missing + aval.shape)[:split]
     if leading == shape[:split]:
-        return missing == 0 or math.prod(shape[:split]) == 1
+        return True
     return False if math.prod(leading) == 1 else None

@@ -15,6 +15,7 @@ import numpy as np
 from ..core import Array, Primitive, ShapeDtype, observe
 from ..graph import evaluate, trace_flat
 from ..ops.samples import Sample, values
+from ..transforms.axis_names import name_of_batch
 from ..transforms.split import (
     batched,
     fill_zeros,
@@ -52,7 +53,7 @@ def _run_vjp(
 
 
 def _both(program: Compiled, wanted: Sequence[bool]) -> tuple[Compiled, Compiled]:
-    forward, backward = forward_backward(program.graph, wanted)
+    forward, backward = forward_backward(program.traced, wanted)
     # What passes from the one to the other need not be copied.
     return Compiled(forward, owned=len(program.graph.outputs)), Compiled(backward)
 
@@ -63,7 +64,7 @@ def _run_jvp(
     program: Compiled = params["program"]
     moving = [t is not None for t in tangents]
     both = _derived(
-        program, ("jvp", *moving), lambda: Compiled(pushforward(program.graph, moving))
+        program, ("jvp", *moving), lambda: Compiled(pushforward(program.traced, moving))
     )
     results = call(*xs, *[t for t in tangents if t is not None], program=both)
     outputs = program.graph.outputs
@@ -73,9 +74,8 @@ def _run_jvp(
 
 
 def _batch(size: int, flags: Sequence[bool], *xs: Array, program: Compiled) -> Any:
-    whole = _derived(
-        program, ("vmap", size, *flags), lambda: Compiled(batched(program.graph, size, flags))
-    )
+    key = ("vmap", name_of_batch(), size, *flags)
+    whole = _derived(program, key, lambda: Compiled(batched(program.traced, size, flags)))
     return call(*xs, program=whole)
 
 
@@ -87,7 +87,7 @@ def _derived(program: Compiled, key: Any, make: Callable[[], Any]) -> Any:
 
 
 def _expand(*xs: Array, program: Compiled) -> tuple[Array, ...]:
-    return tuple(evaluate(program.graph, xs))
+    return tuple(evaluate(program.traced, xs))
 
 
 def _by_run(*_: Any) -> Any:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from collections.abc import Sequence
@@ -22,10 +23,12 @@ from ..core import Array
 from ..graph import Atom, Constant, Equation, Graph, Var
 from ..graph.format import letters
 from ..source import Location
+from ..transforms.calls import run_call
 from .blocks import Block, Step, is_sliced, schedule
 from .inline import literal, template
 from .layout import CONTIGUOUS, UNKNOWN, is_fresh, layouts, roots
 from .memory import Plan, plan, takes_out
+from .runtime import own
 
 
 class Text:
@@ -45,7 +48,7 @@ class Text:
     def bind(self, wanted: str, value: Any) -> str:
         """A name for an object; the same one for the same object."""
         name = re.sub(r"\W", "_", wanted) or "value"
-        if keyword.iskeyword(name) or name[0].isdigit():
+        if keyword.iskeyword(name) or name[0].isdigit() or hasattr(builtins, name):
             name += "_"
         base, count = name, 0
         while name in self.variables or self.names.get(name, value) is not value:
@@ -93,7 +96,8 @@ class _Function:
         self.program = program
         known = layouts(program, CONTIGUOUS if arena else UNKNOWN)
         self.steps: list[Step] = schedule(program, known) if arena else list(program.equations)
-        self.plan = plan(program, self.steps, known) if arena else Plan()
+        self.memory = roots(program)
+        self.plan = plan(program, self.steps, known, self.memory) if arena else Plan()
         self.name = module.bind(name or program.name, program)
         # The function's head names its buffers and comes last; its body is kept apart till then.
         self.text = Text()
@@ -135,6 +139,8 @@ class _Function:
         name = re.sub(r"\W+", "_", wanted).strip("_") or "x"
         if keyword.iskeyword(name) or name[0].isdigit():
             name = f"x_{name}"
+        if hasattr(builtins, name):  # a text in line may call it
+            name += "_"
         base, count = name, 0
         while name in self.taken or name in self.module.names:
             count += 1
@@ -175,6 +181,10 @@ class _Function:
             # Of Python numbers it makes a Python number, which the primitive itself sees to.
             name = self.text.bind(f"{primitive.name}_", primitive)
             return f"{name}({', '.join([*operands, *self.keywords(equation)])})"
+        if primitive.impl is run_call and isinstance(equation.params["program"], Graph):
+            # The function with rules of its own: by now they have been applied.
+            program = self.parameter("program", equation.params["program"])
+            return f"{program}({', '.join(operands)})"
         if callable(primitive.code):
             return primitive.code(*operands, **equation.params)
         found = template(primitive, len(operands), tuple(equation.params))
@@ -227,7 +237,8 @@ class _Function:
                 name = self.operand(atom)
                 sliced = atom.aval.size > 1 and bool(is_sliced(atom.aval, shape, split))
                 if sliced and (split > 1 or atom.aval.shape[:1] != (rows,)):
-                    wanted = (rows, *atom.aval.shape[split:])
+                    missing = len(shape) - atom.aval.ndim
+                    wanted = (rows, *((1,) * missing + atom.aval.shape)[split:])
                     name = self.reshaped(name, wanted)
                 elif not sliced and atom.aval.ndim > len(inner):
                     wanted = atom.aval.shape[atom.aval.ndim - len(inner) :]
@@ -285,7 +296,7 @@ class _Function:
     def results(self) -> list[str]:
         """The returned values; one that may show the memory of another, of an input or of a
         constant is copied where it does."""
-        memory = roots(self.program)
+        memory = self.memory
         made = {var: e for e in self.program.equations for var in e.outputs}
         before: list[Var] = []
         found = []
@@ -297,10 +308,11 @@ class _Function:
             if isinstance(atom, Constant):
                 found.append(f"{text}.copy()" if isinstance(atom.value, np.ndarray) else text)
                 continue
-            if atom.aval.ndim and (atom in before or atom not in made or not is_fresh(made[atom])):
-                rivals = [v for v in before if memory[v] & memory[atom]]
-                rivals += [v for v in self.program.inputs if v in memory[atom]]
-                names = dict.fromkeys(self.variables[v] for v in rivals if v.aval.ndim)
+            rivals = [v for v in before if memory[v] & memory[atom]]
+            rivals += [v for v in self.program.inputs if v in memory[atom]]
+            rivals = [v for v in rivals if v.aval.dtype.kind != "O"]  # the record of a loop
+            if atom.aval.dtype.kind != "O" and (rivals or not is_fresh(made[atom])):
+                names = dict.fromkeys(self.variables[v] for v in rivals if not v.aval.weak)
                 text = f"{self.text.bind('own', own)}({', '.join([text, *names])})"
             before.append(atom)
             found.append(text)
@@ -315,12 +327,3 @@ class _Function:
 
 def _shape_name(value: Array) -> str:
     return "x".join(map(str, np.shape(value))) or "scalar"
-
-
-def own(result: Array, *others: Array) -> Array:
-    """The result, or a copy of it where it shows the memory of another, or is not writeable."""
-    if not isinstance(result, np.ndarray):
-        return result
-    if not result.flags.writeable or any(np.may_share_memory(result, x) for x in others):
-        return result.copy()
-    return result

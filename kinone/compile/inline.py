@@ -46,7 +46,7 @@ def template(primitive: Primitive, arity: int, params: tuple[str, ...]) -> Templ
             inlined = _inlined(impl, expression, arity, params)
             if inlined is not None:
                 return inlined
-    name = _identifier(getattr(impl, "__name__", primitive.name), primitive.name)
+    name = _identifier(getattr(impl, "__name__", "impl"), primitive.name)
     keywords = [f"{key}={{{key}}}" for key in params]
     arguments = ", ".join([part for part in (_operands(arity), *keywords) if part])
     return Template(f"{{@{name}}}({arguments})", {name: impl}, takes_out=False)
@@ -58,7 +58,7 @@ def _operands(arity: int) -> str:
 
 def _identifier(name: str, fallback: str) -> str:
     name = name.lstrip("_")
-    return name if name.isidentifier() else fallback
+    return name if name.isidentifier() and name != "impl" else fallback
 
 
 @functools.lru_cache(maxsize=256)
@@ -116,12 +116,18 @@ def _inlined(
     if {a.arg for a in node.args.kwonlyargs} != set(params):
         return None
     names: dict[str, Any] = {}
-    bound = {n.id for n in ast.walk(node.body) if isinstance(n, ast.Name) and not _loads(n)}
-    for name in ast.walk(node.body):
-        if isinstance(name, ast.Name) and name.id not in places and name.id not in bound:
-            if name.id in impl.__globals__:
-                names[name.id] = impl.__globals__[name.id]
-            elif not hasattr(builtins, name.id):
+    inside = list(ast.walk(node.body))
+    if any(isinstance(each, ast.Lambda) for each in inside):
+        return None
+    used = [each for each in inside if isinstance(each, ast.Name)]
+    # No operand is called `_i_`, so a comprehension's variable hides none.
+    bound = {n.id for n in used if not isinstance(n.ctx, ast.Load)}
+    places.update({name: f"_{name}_" for name in bound})
+    for each in used:
+        if each.id not in places:
+            if each.id in impl.__globals__:
+                names[each.id] = impl.__globals__[each.id]
+            elif not hasattr(builtins, each.id):
                 return None
     if names.pop("np", np) is not np:
         return None
@@ -129,13 +135,9 @@ def _inlined(
     marks = {name: f"__place_{i}__" for i, name in enumerate(places)}
     tree = _Rename(marks).visit(ast.parse(ast.unparse(node.body), mode="eval").body)
     text = ast.unparse(tree).replace("{", "{{").replace("}", "}}")
-    for name, mark in marks.items():
-        text = text.replace(mark, places[name])
+    for known, mark in marks.items():
+        text = text.replace(mark, places[known])
     return Template(text, names, _takes_out(tree))
-
-
-def _loads(node: ast.Name) -> bool:
-    return isinstance(node.ctx, ast.Load)
 
 
 class _Rename(ast.NodeTransformer):
@@ -164,9 +166,6 @@ def _takes_out(tree: ast.AST) -> bool:
     )
 
 
-_PLAIN = (int, float, complex, bool, str, type(None), type(Ellipsis))
-
-
 def literal(value: Any) -> str | None:
     """The text of a parameter; None for one that has no such text."""
     kind = type(value)
@@ -181,4 +180,7 @@ def literal(value: Any) -> str | None:
         return "(" + ", ".join(map(str, parts)) + ("," if len(parts) == 1 else "") + ")"
     if isinstance(value, np.dtype) and value.isbuiltin == 1:
         return f"np.dtype({value.name!r})"
+    name = str(getattr(value, "__name__", ""))
+    if isinstance(value, np.ufunc) and getattr(np, name, None) is value:
+        return f"np.{name}"
     return None

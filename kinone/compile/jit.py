@@ -1,9 +1,9 @@
-"""`jit`: a function is traced once for each signature, and from then on runs as a compiled program."""
+"""`jit`: a function is traced once for each signature, and then runs as a compiled program."""
 
 from __future__ import annotations
 
 import functools
-import inspect
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -12,110 +12,22 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import numpy as np
 
 from .. import source, tree
-from ..core import Array, Tracer, is_number, leaf_error, observe, shape_dtype
-from ..errors import RetraceError, StaticArgumentError
-from ..graph import Graph, argument_names, trace_flat
-from ..source import Location
-from ..transforms.arguments import parameter_names
+from ..core import Array, ShapeDtype, is_number, leaf_error, observe, shape_dtype
+from ..errors import RetraceError
+from ..graph import argument_names, evaluate, trace_flat
+from ..transforms.arguments import check_callable, parameter_names
+from ..transforms.axis_names import named_axes
 from .call import call
+from .lowered import Lowered, Traced, Traces
 from .program import Compiled
-from .save import save
-from .signature import Signature, packer, unpacker
+from .signature import Signature, unpacker
+from .statics import frozen_statics, name_of, static_places
+
+_FAST_WAYS = 8
+_PLAIN = (np.ndarray, np.generic, bool, int, float, complex)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Traced:
-    """One signature of a jitted function, its program, and what tracing it cost."""
-
-    def __init__(
-        self,
-        signature: Signature,
-        compiled: Compiled,
-        captured: Sequence[Tracer],
-        in_tree: tree.TreeDef,
-        out_tree: tree.TreeDef,
-        location: Location | None,
-        seconds: float,
-    ) -> None:
-        self.signature = signature
-        self.compiled = compiled
-        self.captured = list(captured)
-        self.in_tree = in_tree
-        self.pack = packer(out_tree)
-        self.out_tree = out_tree
-        self.location = location
-        self.seconds = seconds
-        self.nearest: list[str] | None = None  # the difference to the nearest signature before it
-
-    @property
-    def graph(self) -> Graph:
-        """The program with the trees of the function's arguments and result."""
-        flat = self.compiled.graph
-        return Graph(
-            flat.name, flat.inputs, flat.equations, flat.outputs, self.in_tree, self.out_tree
-        )
-
-    @property
-    def source(self) -> str:
-        """The generated NumPy source."""
-        return self.compiled.source
-
-    def __repr__(self) -> str:
-        lines = [f"{self.signature}  # at {source.describe(self.location)}"]
-        if self.nearest is not None:
-            lines += [f"    {line}" for line in self.nearest]
-        return "\n".join(lines)
-
-
-class Traces(list[Traced]):
-    """The signatures that a jitted function was traced for, the oldest first."""
-
-    def __repr__(self) -> str:
-        return "\n".join(map(repr, self)) or "not traced yet"
-
-
-class Lowered:
-    """A function compiled for given arguments: its `graph`, its `source`, and a way to keep it."""
-
-    def __init__(self, traced: Traced) -> None:
-        self.graph = traced.graph
-        self._traced = traced
-
-    @property
-    def source(self) -> str:
-        """The generated NumPy source."""
-        return self._traced.source
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the program; the arguments must be of the kinds that it was lowered for."""
-        leaves, in_tree = tree.flatten((args, kwargs))
-        if in_tree != self._traced.in_tree:
-            raise RetraceError(
-                f"{self.graph.name} was lowered for other arguments, at {source.here()}\n"
-                f"  lowered: {self._traced.in_tree}\n  called: {in_tree}"
-            )
-        for var, leaf in zip(self.graph.inputs, leaves, strict=True):
-            got = shape_dtype(leaf)
-            if (got.shape, got.dtype) != (var.aval.shape, var.aval.dtype):
-                raise RetraceError(
-                    f"{var.label} is {got}, and {self.graph.name} was lowered for {var.aval}, "
-                    f"at {source.here()}"
-                )
-        return self._traced.pack(call(*leaves, program=self._traced.compiled))
-
-    def save(self, path: Any) -> None:
-        """Writes a Python file that defines the function and needs NumPy alone.
-
-        The file holds the generated source, the kernels that it calls and the constants. Its
-        function takes and returns the same trees of lists, tuples and dicts. Nothing is left at
-        `path` when writing fails.
-        """
-        save(path, self._traced.compiled, self._traced.in_tree, self._traced.out_tree)
-
-    def __repr__(self) -> str:
-        return f"<{self.graph.name} lowered for {self._traced.signature}>"
 
 
 class Jitted(Generic[P, R]):
@@ -130,7 +42,10 @@ class Jitted(Generic[P, R]):
     ) -> None:
         functools.update_wrapper(self, fun)
         self._fun = fun
-        self._static_names, self._static_numbers = _statics(fun, static_argnums, static_argnames)
+        self._options = (static_argnums, static_argnames, max_traces)
+        self._static_names, self._static_numbers = static_places(
+            fun, static_argnums, static_argnames
+        )
         self._max_traces = max_traces
         self._lock = threading.RLock()
         self._cache: dict[Any, Traced] = {}
@@ -138,15 +53,30 @@ class Jitted(Generic[P, R]):
         self.traces = Traces()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        for unpack, traced in self._fast:
-            leaves = unpack(args, kwargs)
-            if leaves is not None and not observe.active():
-                return traced.pack(traced.compiled.planned(leaves))  # type: ignore[no-any-return]
-        return self._slow(args, kwargs)
+        try:
+            for unpack, traced in self._fast:
+                leaves = unpack(args, kwargs)
+                if leaves is not None and not observe.active():
+                    result: R = traced.pack(traced.compiled.planned(leaves))
+                    return result
+            result = self._slow(args, kwargs)
+            return result
+        except Exception as error:
+            source.trim(error)
+            raise
 
     def _slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         traced, leaves = self._find(args, kwargs)
-        return traced.pack(call(*traced.captured, *leaves, program=traced.compiled))
+        for leaf, label in zip(leaves, traced.labels, strict=True):
+            if isinstance(leaf, ShapeDtype):
+                raise TypeError(
+                    f"{label} is a ShapeDtype, which has no numbers, at {source.here()}\n"
+                    "  Write f.lower(x) to compile without running."
+                )
+        if traced.captured:
+            # It is traced anew in each call, so it is not worth compiling.
+            return traced.pack(evaluate(traced.compiled.traced, [*traced.captured, *leaves]))
+        return traced.pack(call(*leaves, program=traced.compiled))
 
     def _find(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -162,16 +92,17 @@ class Jitted(Generic[P, R]):
         dynamic = tuple([arg for i, arg in enumerate(args) if i not in statics])
         named = {name: value for name, value in kwargs.items() if name not in statics}
         leaves, in_tree = tree.flatten((dynamic, named))
-        frozen = {place: _hashable(value, place, self._fun) for place, value in statics.items()}
         kinds = tuple([_kind(leaf) for leaf in leaves])
-        key = (in_tree, kinds, len(args), tuple(frozen.items()))
+        axes = named_axes()  # of the vmaps around it, which collectives refer to
+        key = (in_tree, kinds, len(args), frozen_statics(statics, self._fun), axes)
         with self._lock:
             traced = self._cache.get(key)
             if traced is None:
                 traced = self._trace(args, kwargs, statics, leaves, in_tree)
                 if not traced.captured:
                     self._cache[key] = traced
-                    self._remember(traced, args, leaves, in_tree, statics)
+            if not (traced.captured or traced.has_fast_way or axes):
+                self._remember(traced, args, leaves, in_tree, statics)
         return traced, leaves
 
     def _trace(
@@ -195,13 +126,16 @@ class Jitted(Generic[P, R]):
         parts = {label: _describe(leaf) for label, leaf in zip(labels, leaves, strict=True)}
         names = parameter_names(self._fun, len(args))
         for place, value in statics.items():
-            parts[names[place] if isinstance(place, int) else place] = f"static {value!r:.60}"
+            text = " ".join(repr(value).split())
+            parts[names[place] if isinstance(place, int) else place] = f"static {text:.60}"
         signature = Signature(parts)
         nearest = self._nearest(signature)
-        if self._max_traces is not None and len(self.traces) >= self._max_traces:
+        again = [t for t in self.traces if t.closes_over and t.signature == signature]
+        traces = len(self.traces) - len(again)
+        if self._max_traces is not None and traces >= self._max_traces:
             difference = "".join(f"\n  {line}" for line in nearest or [])
             raise RetraceError(
-                f"{_name(self._fun)} would be traced for the {len(self.traces) + 1}. time, and "
+                f"{name_of(self._fun)} would be traced for the {traces + 1}. time, and "
                 f"max_traces is {self._max_traces}, at {source.here()}{difference}"
             )
         out_tree: list[tree.TreeDef] = []
@@ -214,12 +148,12 @@ class Jitted(Generic[P, R]):
             results, structure = tree.flatten(self._fun(*full, **keywords))
             for path, leaf in zip(tree.treedef_paths(structure), results, strict=True):
                 if not is_number(leaf):
-                    raise leaf_error(path or "the result", leaf, "jit")
+                    raise leaf_error(f"the result's {path}" if path else "the result", leaf, "jit")
             out_tree.append(structure)
             return results
 
         avals = [shape_dtype(leaf) for leaf in leaves]
-        program, captured = trace_flat(flat, avals, _name(self._fun), labels)
+        program, captured = trace_flat(flat, avals, name_of(self._fun), labels, "jit")
         compiled = Compiled(program)
         traced = Traced(
             signature,
@@ -229,9 +163,17 @@ class Jitted(Generic[P, R]):
             out_tree[0],
             source.capture(),
             time.perf_counter() - started,
+            [name for i, name in enumerate(names) if i not in statics],
+            labels,
         )
         traced.nearest = nearest
-        self.traces.append(traced)
+        if captured:
+            # It is traced in each call anew. One entry stands for all of them, and keeps no values.
+            for each in again:
+                self.traces.remove(each)
+            self.traces.append(traced.without_values())
+        else:
+            self.traces.append(traced)
         return traced
 
     def _nearest(self, signature: Signature) -> list[str] | None:
@@ -239,7 +181,8 @@ class Jitted(Generic[P, R]):
         if not differences:
             return None
         found = min(differences, key=len)
-        return found or ["nothing but the structure of the arguments, or values closed over"]
+        return found or ["nothing but the structure of the arguments, how they were passed (by place or by name), "
+            "or values closed over"]
 
     def _remember(
         self,
@@ -250,12 +193,10 @@ class Jitted(Generic[P, R]):
         statics: dict[int | str, Any],
     ) -> None:
         """The fast way in, for the signatures met last."""
-        if any(isinstance(leaf, Tracer) for leaf in leaves):
-            return
-        self._fast = [
-            (unpacker(in_tree, leaves, statics, len(args)), traced),
-            *self._fast[:3],
-        ]
+        if all(isinstance(leaf, _PLAIN) for leaf in leaves):
+            traced.has_fast_way = True
+            unpack = unpacker(in_tree, leaves, statics, len(args))
+            self._fast = [(unpack, traced), *self._fast[: _FAST_WAYS - 1]]
 
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> Lowered:
         """The function compiled for arguments of these shapes and dtypes, without running it.
@@ -269,7 +210,7 @@ class Jitted(Generic[P, R]):
     def source(self) -> str:
         """The generated source of the signature traced last."""
         if not self.traces:
-            return f"# {_name(self._fun)} has not been called yet"
+            return f"# {name_of(self._fun)} has not been called yet"
         return self.traces[-1].source
 
     def clear_cache(self) -> None:
@@ -280,80 +221,44 @@ class Jitted(Generic[P, R]):
             self.traces.clear()
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        # A jitted method: the instance is an argument, and static where it is no tree.
-        if instance is None:
-            return self
-        return functools.partial(self.__call__, instance)
+        return self if instance is None else _Method(self, instance)
+
+    def __reduce__(self) -> Any:
+        name = str(getattr(self, "__qualname__", ""))
+        found: Any = sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is self:  # the function that a decorator made: by its name
+            return name
+        return _jitted, (self._fun, *self._options)
 
     def __repr__(self) -> str:
-        return f"<jit of {_name(self._fun)}, {len(self.traces)} traced>"
+        return f"<jit of {name_of(self._fun)}, {len(self.traces)} traced>"
 
 
-def _name(fun: Callable[..., Any]) -> str:
-    return getattr(fun, "__name__", type(fun).__name__)
+class _Method:
+    """A jitted function of a class, bound to an instance, which is its first argument."""
+
+    def __init__(self, jitted: Jitted[..., Any], instance: Any) -> None:
+        self.__wrapped__ = jitted
+        self.__self__ = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(self.__self__, *args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """`Jitted.lower`, with the instance as its first argument."""
+        return self.__wrapped__.lower(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
+
+    def __repr__(self) -> str:
+        return f"{self.__wrapped__!r}, bound to {self.__self__!r}"
 
 
-def _statics(
-    fun: Callable[..., Any],
-    argnums: int | Sequence[int] | None,
-    argnames: str | Sequence[str] | None,
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Static parameters by name and by place: each is static however it is passed."""
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums or ())
-    names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
-    try:
-        parameters = inspect.signature(fun).parameters
-    except (TypeError, ValueError):
-        return names, tuple(n for n in numbers if n >= 0)
-    positional = [
-        p.name for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
-    takes_names = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for number in numbers:
-        if not takes_any and not -len(positional) <= number < len(positional):
-            raise StaticArgumentError(
-                f"static_argnums has {number}, and {_name(fun)} has {len(positional)} positional "
-                f"parameters, at {source.here()}"
-            )
-    for name in names:
-        if name not in parameters and not takes_names:
-            raise StaticArgumentError(
-                f"static_argnames has {name!r}, which is no parameter of {_name(fun)}, "
-                f"at {source.here()}\n  It has: {', '.join(parameters)}."
-            )
-    places = {n % len(positional) if n < 0 else n for n in numbers}
-    places |= {positional.index(name) for name in names if name in positional}
-    all_names = {*names, *[positional[n] for n in places if n < len(positional)]}
-    return tuple(sorted(all_names)), tuple(sorted(places))
-
-
-class _StaticArray:
-    """An array as a part of a signature: equal by dtype, shape and bytes."""
-
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.key = (array.dtype, array.shape, array.tobytes())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _StaticArray) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-
-def _hashable(value: Any, place: int | str, fun: Callable[..., Any]) -> Hashable:
-    if isinstance(value, np.ndarray):
-        return _StaticArray(value)
-    try:
-        hash(value)
-    except TypeError:
-        name = place if isinstance(place, str) else parameter_names(fun, place + 1)[place]
-        raise StaticArgumentError(
-            f"the static argument {name} of {_name(fun)} is a {type(value).__name__}, which has no "
-            f"hash, at {source.here()}\n"
-            "  Pass a tuple for a list, a frozen dataclass for a dict, or do not make it static."
-        ) from None
-    return (type(value), value)
+def _jitted(fun: Callable[..., Any], *options: Any) -> Jitted[..., Any]:
+    return Jitted(fun, *options)
 
 
 def _kind(leaf: Array) -> Hashable:
@@ -361,7 +266,7 @@ def _kind(leaf: Array) -> Hashable:
     try:
         return shape_dtype(leaf)
     except Exception:
-        return type(leaf)
+        return str(type(leaf))
 
 
 def _describe(leaf: Array) -> str:
@@ -417,6 +322,7 @@ def jit(
         >>> norm.traces
         x: float64[2]  # at <doctest kinone.compile.jit.jit[2]>:1  norm(np.array([3.0, 4.0]))
     """
+    check_callable(fun, "jit")
     if backend != "numpy":
         raise ValueError(f"backend is {backend!r}; there is 'numpy', at {source.here()}")
     return Jitted(fun, static_argnums, static_argnames, max_traces)

@@ -4,8 +4,8 @@ NumPy gives a result the memory order of its operands, and sums run in memory or
 written elsewhere must lie there in the same order for its last bit to be the same. A value is
 
     CONTIGUOUS   in C order without gaps
-    ORDERED      with strides that do not increase and none negative: a ufunc's result of such
-                 operands is contiguous
+    ORDERED      with strides that do not increase, zeros aside, and none negative: a ufunc's result
+                 of such operands is contiguous
     UNKNOWN      anything
 
 Two values share memory where one is a view of the other; whatever is not known to be fresh is taken
@@ -23,6 +23,7 @@ from ..graph import Atom, Constant, Equation, Graph, Var
 UNKNOWN, ORDERED, CONTIGUOUS = 0, 1, 2
 
 Layouts = dict[Var, int]
+Roots = dict[Var, frozenset[Var]]
 
 
 def layouts(program: Graph, inputs: int) -> Layouts:
@@ -51,6 +52,11 @@ def layouts(program: Graph, inputs: int) -> Layouts:
 
 def _fresh(equation: Equation, operands: list[int]) -> int:
     return CONTIGUOUS if min(operands, default=CONTIGUOUS) >= ORDERED else UNKNOWN
+
+
+def _made(equation: Equation, operands: list[int]) -> int:
+    # Arrays that a kernel allocates; it may look at the layout of its operands.
+    return CONTIGUOUS if min(operands) == CONTIGUOUS else UNKNOWN
 
 
 def _matmul(equation: Equation, operands: list[int]) -> int:
@@ -89,6 +95,12 @@ _RULES: dict[str, Callable[[Equation, list[int]], int]] = {
         _fresh,
     ),
     **dict.fromkeys(("stack", "softmax", "log_softmax", "logsumexp"), _fresh),
+    **dict.fromkeys(
+        ("conv", "conv_transpose", "batch_norm", "batch_norm_gradient", "max_pool", "avg_pool"),
+        _made,
+    ),
+    **dict.fromkeys(("max_pool_gather", "max_pool_scatter", "avg_pool_spread"), _made),
+    **dict.fromkeys(("scatter", "set", "pad", "random_bits", "normal_from_bits"), _made),
 }
 
 # Besides ufuncs, what returns memory of its own.
@@ -96,6 +108,9 @@ _FRESH = {
     "matmul", "sum", "mean", "max", "min", "all", "any", "astype", "astype_integer", "concatenate",
     "stack", "softmax", "log_softmax", "logsumexp", "where", "power", "relu", "sigmoid", "swish",
     "conv", "conv_kernel", "conv_transpose", "scatter", "set", "pad", "random_bits",
+    "normal_from_bits", "batch_norm", "batch_norm_gradient", "max_pool", "max_pool_gather",
+    "max_pool_scatter", "avg_pool", "avg_pool_spread", "argmax", "argmin", "sort", "argsort",
+    "softplus", "hard_sigmoid", "hard_swish", "cumsum", "cumprod",
 }  # fmt: skip
 
 
@@ -105,7 +120,7 @@ def is_fresh(equation: Equation) -> bool:
     return isinstance(primitive.impl, np.ufunc) or primitive.name in _FRESH
 
 
-def roots(program: Graph) -> dict[Var, frozenset[Var]]:
+def roots(program: Graph) -> Roots:
     """For each value those whose memory it may show, itself among them unless it is a view."""
     found = {var: frozenset({var}) for var in program.inputs}
     for equation in program.equations:

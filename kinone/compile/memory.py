@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..core import ShapeDtype
+from ..core import Array, ShapeDtype
 from ..graph import Equation, Graph, Var
 from .blocks import Block, Step
 from .inline import template
-from .layout import CONTIGUOUS, Layouts, roots
-
+from .layout import CONTIGUOUS, Layouts, Roots
+from .runtime import allocate
 
 Free = dict[int, list[int]]  # parts of the arena that nobody uses, by their size in bytes
 
@@ -30,30 +31,25 @@ class Plan:
         self.buffers: list[tuple[int, ShapeDtype]] = []
         self.capacities: list[int] = []
         self.dead: dict[int, list[Var]] = {}  # after which step a large value is not needed
+        self.blocked = False  # some steps are loops over blocks, which need contiguous operands
 
-    def allocate(self) -> list[np.ndarray]:  # type: ignore[type-arg]
+    def allocate(self) -> list[Array]:
         """A new arena: one array for each buffer."""
-        parts = [_aligned(capacity) for capacity in self.capacities]
-        return [
-            parts[part][: aval.size * aval.dtype.itemsize].view(aval.dtype).reshape(aval.shape)
-            for part, aval in self.buffers
-        ]
+        return allocate(self.capacities, self.views)
+
+    @property
+    def views(self) -> list[tuple[int, tuple[int, ...], np.dtype[Any]]]:
+        return [(part, aval.shape, aval.dtype) for part, aval in self.buffers]
 
     @property
     def nbytes(self) -> int:
         return sum(self.capacities)
 
 
-def _aligned(count: int) -> np.ndarray:  # type: ignore[type-arg]
-    raw = np.empty(count + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + count]
-
-
-def plan(program: Graph, steps: Sequence[Step], known: Layouts) -> Plan:
+def plan(program: Graph, steps: Sequence[Step], known: Layouts, memory: Roots) -> Plan:
     """Assigns buffers in the order of execution; the smallest free one that is large enough."""
     result = Plan()
-    memory = roots(program)
+    result.blocked = any(isinstance(step, Block) for step in steps)
     last: dict[Var, int] = {}
     for number, step in enumerate(steps):
         for equation in _equations(step):
@@ -65,7 +61,7 @@ def plan(program: Graph, steps: Sequence[Step], known: Layouts) -> Plan:
         if isinstance(atom, Var):
             seen_outside |= memory[atom]
     free: Free = {}
-    views: dict[tuple[int, tuple[int, ...], np.dtype], int] = {}  # type: ignore[type-arg]
+    views: dict[tuple[int, tuple[int, ...], np.dtype[Any]], int] = {}
     expiring: dict[int, list[int]] = {}
     for number, step in enumerate(steps):
         candidates = [var for var in _written(step) if _plannable(var, known, last, seen_outside)]
@@ -112,13 +108,13 @@ def _place_inside(
     inside: dict[Var, int],
     result: Plan,
     free: Free,
-    views: dict[tuple[int, tuple[int, ...], np.dtype], int],  # type: ignore[type-arg]
+    views: dict[tuple[int, tuple[int, ...], np.dtype[Any]], int],
     expiring: dict[int, list[int]],
     number: int,
 ) -> None:
     """Buffers of one block's size, each used again as soon as its value has been read."""
     shape = (min(block.step, block.rows), *block.shape[block.split :])
-    idle: dict[np.dtype, list[int]] = {}  # type: ignore[type-arg]
+    idle: dict[np.dtype[Any], list[int]] = {}
     for index, equation in enumerate(block.equations):
         for atom in dict.fromkeys(equation.inputs):
             if isinstance(atom, Var) and inside.get(atom) == index and atom in result.places:
@@ -171,7 +167,7 @@ def _release_operand(
     step: Step,
     out: Var,
     result: Plan,
-    memory: dict[Var, frozenset[Var]],
+    memory: Roots,
     last: dict[Var, int],
     number: int,
     free: Free,
@@ -200,7 +196,8 @@ def _release_operand(
 
 
 def _take(result: Plan, free: Free, aval: ShapeDtype) -> int:
-    """A free part of the arena, the smallest that is large enough and not twice as large; or new."""
+    """A free part of the arena, the smallest that is large enough, at most twice as large; or a
+    new one."""
     wanted = math.prod(aval.shape) * aval.dtype.itemsize
     fitting = [n for n, parts in free.items() if parts and wanted <= n <= 2 * wanted]
     if fitting:

@@ -29,7 +29,10 @@ class Compiled:
     """
 
     def __init__(self, program: Graph, *, owned: int | None = None) -> None:
-        self.graph = simplified(_with_constants_of_its_own(program))
+        # Derivatives are taken of the program as it was traced: where equal parts are merged their
+        # cotangents add up in another order, and the last bit may differ from eager mode's.
+        self.traced = _with_constants_of_its_own(program)
+        self.graph = simplified(self.traced)
         self.owned = owned  # how many results are the caller's alone; all of them by default
         self._planned: _Function | None = None
         self._plain: _Function | None = None
@@ -48,7 +51,9 @@ class Compiled:
         return self._planned
 
     @property
-    def plain(self) -> _Function:
+    def plain(self) -> Callable[[Sequence[Array]], tuple[Array, ...]]:
+        if not self.planned.plan.blocked:
+            return self.planned.without_arena
         if self._plain is None:
             self._plain = _Function(self.graph, self.owned, arena=False)
         return self._plain
@@ -95,13 +100,13 @@ class _Function:
         name, self.plan = emit(self.text, program, arena=arena, owned=owned)
         filename = f"<kinone>/{name}-{next(_numbers)}.py"
         code = compile(self.text.code(), filename, "exec")
-        names = dict(self.text.names)
+        names = {"__name__": filename, **self.text.names}
         exec(code, names)
         self.function: Callable[..., tuple[Array, ...]] = names[name]
         self.arenas: list[list[Array]] = []
         # Tracebacks, debuggers and inspect read the text from here, when they ask for it.
-        linecache.cache[filename] = (_Lines(self.text),)  # type: ignore[assignment]
-        weakref.finalize(self, linecache.cache.pop, filename, None)
+        linecache.cache[filename] = (_Lines(self.text),)
+        weakref.finalize(self, linecache.cache.pop, filename, None).atexit = False
 
     def __call__(self, leaves: Sequence[Array]) -> tuple[Array, ...]:
         try:
@@ -115,6 +120,14 @@ class _Function:
             raise
         finally:
             self.arenas.append(arena)
+
+    def without_arena(self, leaves: Sequence[Array]) -> tuple[Array, ...]:
+        """The function where each operation allocates its result, as in eager mode."""
+        try:
+            return self.function(*leaves, *[None] * len(self.plan.buffers))
+        except Exception as error:
+            self.explain(error)
+            raise
 
     def explain(self, error: Exception) -> None:
         """Says which line of the user's an error in the generated code belongs to."""

@@ -7,6 +7,7 @@ generated as straight-line Python: a few hundred nanoseconds instead of a walk o
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from .. import tree
 from ..core import Array, ShapeDtype, shape_dtype
 from ..tree.structure import TreeDef, find_node_type, node_types
+from .statics import frozen
 
 Unpack = Callable[[tuple[Any, ...], dict[str, Any]], "tuple[Array, ...] | None"]
 
@@ -23,7 +25,11 @@ def unpacker(
     treedef: TreeDef, leaves: Sequence[Array], statics: dict[int | str, Any], count: int
 ) -> Unpack:
     """`(args, kwargs) ↦ leaves`, or None where they are not of this signature."""
-    names: dict[str, Any] = {"ndarray": np.ndarray, "node_types": node_types, "find": find_node_type}
+    names: dict[str, Any] = {
+        "ndarray": np.ndarray,
+        "node_types": node_types,
+        "find": find_node_type,
+    }
     lines = ["def unpack(args, kwargs):", f"    if len(args) != {count}: return None"]
     positional, keyword = treedef.children
     named = [key for key in statics if isinstance(key, str)]
@@ -58,13 +64,13 @@ def _check_static(
     place: str, value: Any, lines: list[str], names: dict[str, Any], counter: Iterator[int]
 ) -> None:
     name = f"static{next(counter)}"
-    names[name] = value
-    lines.append(f"    if {place} is not {name}:")
-    if isinstance(value, np.ndarray):
-        lines.append("        return None")
-    else:
-        lines.append(f"        if type({place}) is not type({name}): return None")
-        lines.append(f"        if not {place} == {name}: return None")
+    names[name], names[f"{name}_frozen"], names["frozen"] = value, frozen(value), frozen
+    # The very object is enough where it cannot have changed.
+    unless = f"{place} is not {name} and " if isinstance(value, _IMMUTABLE) else ""
+    lines.append(f"    if {unless}frozen({place}) != {name}_frozen: return None")
+
+
+_IMMUTABLE = (int, float, str, type(None), type, types.FunctionType, np.dtype, np.generic)
 
 
 def _take(
@@ -156,6 +162,10 @@ class Signature:
     def __init__(self, parts: dict[str, str]) -> None:
         self.parts = parts
 
+    def statics(self) -> list[str]:
+        """The static arguments and their values."""
+        return [f"{name}: {k}" for name, k in self.parts.items() if k.startswith("static ")]
+
     def difference(self, other: Signature) -> list[str]:
         """One line for each argument in which two signatures differ."""
         lines = []
@@ -164,6 +174,11 @@ class Signature:
             if mine != theirs:
                 lines.append(f"{name}: {mine} (was {theirs})")
         return lines
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Signature) and self.parts == other.parts
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return ", ".join(f"{name}: {kind}" for name, kind in self.parts.items()) or "no arguments"

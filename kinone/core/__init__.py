@@ -13,11 +13,20 @@ Tracers implement NumPy's protocols, so `np.tanh(x)`, `x @ w` and `x.sum(axis=0)
 primitives through `numpy_functions`, the one table that `kinone.ops` fills as it declares them.
 """
 
-from .messages import describe_operand, explain, leaf_error, leaked, shape_error
+from .messages import describe_operand, explain, foreign, leaf_error, leaked, shape_error
 from .primitive import Primitive, registry, weaken
 from .protocol import implements, numpy_functions
 from .tracer import Trace, Tracer, running
-from .values import Array, ShapeDtype, is_inexact, is_number, ndim_of, shape_dtype, shape_of
+from .values import (
+    Array,
+    ShapeDtype,
+    is_foreign,
+    is_inexact,
+    is_number,
+    ndim_of,
+    shape_dtype,
+    shape_of,
+)
 
 __all__ = [
     "Array",
@@ -27,7 +36,9 @@ __all__ = [
     "Tracer",
     "describe_operand",
     "explain",
+    "foreign",
     "implements",
+    "is_foreign",
     "is_inexact",
     "is_number",
     "leaf_error",

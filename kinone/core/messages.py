@@ -122,8 +122,24 @@ def describe_operand(x: Array) -> str:
     return f"{label}: {text}" if label else text
 
 
+def foreign(x: Any) -> LeafError:
+    """The error for an operand that is an array by inheritance alone."""
+    kind = type(x).__name__
+    fix = "x.filled(value), or where=mask" if kind == "MaskedArray" else "np.asarray(x)"
+    return LeafError(
+        f"a {kind} meets a traced value, and its arithmetic is not an array's, at {source.here()}\n"
+        f"  Write {fix}."
+    )
+
+
 def leaf_error(path: str, leaf: Any, name: str) -> LeafError:
     """The error for a leaf that is no number."""
+    if type(leaf).__name__ in ("MaskedArray", "matrix"):
+        return LeafError(
+            f"{path} is a {type(leaf).__name__}, whose arithmetic is not an array's, and the "
+            f"leaves of a tree under {name} are arrays and numbers, at {source.here()}\n"
+            "  Pass x.filled(value) or np.asarray(x), and a mask as an argument of its own."
+        )
     dtype = f" of dtype {leaf.dtype}" if hasattr(leaf, "dtype") else ""
     return LeafError(
         f"{path} is a {type(leaf).__name__}{dtype}, and the leaves of a tree under {name} are "

@@ -37,8 +37,8 @@ class Primitive:
                                             `(*operands, **params) -> text`, where the body or a
                                             call of `impl` is not the best one
 
-    An `effect` is run for what it does (print, check): no pass over a program leaves it away, merges
-    two of them, or moves one over another.
+    An `effect` is run for what it does (print, check): no pass over a program leaves it away,
+    merges two of them, or moves one over another.
 
     An `elementwise` one treats each element by itself, after broadcasting.
     A `weak` primitive is one of Python's operators: of Python numbers it makes a Python number.

@@ -217,7 +217,8 @@ class Tracer:
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TracerAssignmentError(
             f"a traced value cannot be assigned into, at {source.here()}\n"
-            "  Write x = x.at[i].set(v) for x[i] = v, and x = x.at[i].add(v) for x[i] += v."
+            "  Write x = x.at[i].set(v) for x[i] = v, and x = x.at[i].add(v) for x[i] += v; "
+            "kinone.ops.at(x)[i].set(v) where x may be a plain array."
         )
 
     def __len__(self) -> int:

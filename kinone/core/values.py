@@ -81,6 +81,12 @@ def ndim_of(x: Array) -> int:
     return len(shape_of(x))
 
 
+def is_foreign(x: Any) -> bool:
+    """Whether `x` is an ndarray by inheritance alone: a masked array, whose reductions skip
+    elements, or a matrix, whose `*` is a product. No rule is written for these."""
+    return any(kind.__name__ in ("MaskedArray", "matrix") for kind in type(x).__mro__)
+
+
 def is_number(leaf: Any) -> bool:
     """Whether a leaf is an array, a number, a tracer or a `ShapeDtype`, of a numeric dtype."""
     if type(leaf) is np.ndarray:
@@ -88,6 +94,8 @@ def is_number(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
     if dtype is None:
         return isinstance(leaf, (bool, int, float, complex))
+    if isinstance(leaf, np.ndarray) and is_foreign(leaf):
+        return False
     return getattr(dtype, "kind", None) in ("f", "i", "u", "b", "c")
 
 

@@ -54,6 +54,20 @@ class Graph:
         self.outputs = tuple(outputs)
         self.in_tree = in_tree
         self.out_tree = out_tree
+        self._dead: list[list[Var]] | None = None
+
+    @property
+    def dead(self) -> list[list[Var]]:
+        """For each equation the values that nothing after it reads."""
+        if self._dead is None:
+            later = {atom for atom in self.outputs if isinstance(atom, Var)}
+            found = []
+            for equation in reversed(self.equations):
+                own = {*equation.outputs, *[a for a in equation.inputs if isinstance(a, Var)]}
+                found.append(list(own - later))
+                later |= own
+            self._dead = found[::-1]
+        return self._dead
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, treedef = tree.flatten((args, kwargs))
@@ -74,6 +88,8 @@ def evaluate(program: Graph, leaves: Sequence[Array]) -> list[Array]:
     """Runs a graph on flat inputs. The values may be tracers: a graph differentiates."""
     for var, leaf in zip(program.inputs, leaves, strict=True):
         got = shape_dtype(leaf)
+        if got.dtype.kind == "O":
+            continue  # the record of a loop, which has no axes
         if got.shape != var.aval.shape or got.dtype != var.aval.dtype:
             raise ShapeError(
                 f"{var.label} is {got}, and {program.name} was traced for {var.aval}, "
@@ -85,9 +101,12 @@ def evaluate(program: Graph, leaves: Sequence[Array]) -> list[Array]:
         return atom.value if isinstance(atom, Constant) else values[atom]
 
     with source.inherit() as state:
-        for equation in program.equations:
+        for equation, dead in zip(program.equations, program.dead, strict=True):
             state.inherited = equation.location
             result = equation.primitive(*map(read, equation.inputs), **equation.params)
             results = result if equation.primitive.multiple else (result,)
             values.update(zip(equation.outputs, results, strict=True))
+            for var in dead:
+                del values[var]
+            result = results = None  # the values themselves, which may be large
     return [read(atom) for atom in program.outputs]

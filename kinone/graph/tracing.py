@@ -16,6 +16,8 @@ from ..core import (
     ShapeDtype,
     Trace,
     Tracer,
+    foreign,
+    is_foreign,
     is_number,
     leaf_error,
     leaked,
@@ -84,6 +86,8 @@ class GraphTrace(Trace):
             return value.variable
         if isinstance(value, Tracer) and not value._trace.alive:
             raise leaked(value)
+        if type(value) is not np.ndarray and isinstance(value, np.ndarray) and is_foreign(value):
+            raise foreign(value)
         if isinstance(value, (Tracer, np.ndarray, np.generic, bool, int, float, complex)):
             return Constant(value)
         return Constant(np.asarray(value))

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Tracer, implements, shape_dtype, shape_of
+from .arithmetic import stop_gradient
 from .axes import as_array, normalize_axes
+from .concrete import is_known, known
 from .declare import Rule
 from .declare.common import result_type as promoted
 from .shape import astype, broadcast_to
@@ -32,8 +34,8 @@ def shape(a: Array) -> tuple[int, ...]:
 @implements(np.size)
 def size(a: Array, axis: int | Sequence[int] | None = None) -> int:
     """The number of elements, along axes."""
-    known = shape(a)
-    return math.prod([known[i] for i in normalize_axes(axis, len(known))])
+    lengths = shape(a)
+    return math.prod([lengths[i] for i in normalize_axes(axis, len(lengths))])
 
 
 @implements(np.iscomplexobj)
@@ -99,8 +101,8 @@ def array_repr(a: Array, *args: Any, **options: Any) -> str:
 
 def _constant_like(function: Rule) -> Rule:
     def like(a: Array, *args: Any, **kwargs: Any) -> Array:
-        known = shape_dtype(a)
-        return function(np.broadcast_to(np.zeros((), known.dtype), known.shape), *args, **kwargs)
+        aval = shape_dtype(a)
+        return function(np.broadcast_to(np.zeros((), aval.dtype), aval.shape), *args, **kwargs)
 
     return like
 
@@ -121,8 +123,8 @@ def full_like(
     device: Any = None,
 ) -> Array:
     """An array of the shape and dtype of another, with this value everywhere; it may be traced."""
-    known = shape_dtype(a)
-    return full(known.shape if shape is None else shape, fill_value, dtype or known.dtype)
+    aval = shape_dtype(a)
+    return full(aval.shape if shape is None else shape, fill_value, dtype or aval.dtype)
 
 
 @implements(np.full)
@@ -219,11 +221,20 @@ def logspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Array:
-    """Powers of a base, evenly spaced in the exponent."""
+    """Powers of a base, evenly spaced in the exponent; the base may be an array, too."""
     if shape_of(base):
-        raise ValueError("logspace of a traced value takes a number for its base")
+        # The axis is counted among those of all three.
+        ndim = len(np.broadcast_shapes(shape_of(start), shape_of(stop), shape_of(base)))
+        start, stop, base = (_lengthened(as_array(x), ndim) for x in (start, stop, base))
+        base = np.expand_dims(base, axis)
     powers = np.power(base, linspace(start, stop, num, endpoint, axis=axis))
     return powers if dtype is None else astype(powers, dtype)
+
+
+def _lengthened(x: Array, ndim: int) -> Array:
+    """With axes of length 1 in front, up to `ndim` axes."""
+    missing = ndim - len(shape_of(x))
+    return np.reshape(x, (1,) * missing + shape_of(x)) if missing else x
 
 
 @implements(np.geomspace)
@@ -235,9 +246,25 @@ def geomspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Array:
-    """Numbers each of which is the same multiple of the one before, both of one sign."""
-    start, stop = _inexact(start), _inexact(stop)
-    sign = np.sign(start)
-    exponents = linspace(np.log(start * sign), np.log(stop * sign), num, endpoint, axis=axis)
-    line = sign * np.exp(exponents)
+    """Numbers each of which is the same multiple of the one before.
+
+    Real ends are of one sign; complex ones make a spiral. Raises `ValueError` for an end that can
+    be seen to be zero.
+    """
+    start, stop = as_array(_inexact(start)), as_array(_inexact(stop))
+    for end in (start, stop):
+        if is_known(end) and np.any(known(end, "np.geomspace") == 0):
+            raise ValueError("Geometric sequence cannot include zero")
+    dtype_of_both = result_type(start, stop)
+    start, stop = astype(start, dtype_of_both), astype(stop, dtype_of_both)
+    start, stop = np.broadcast_arrays(start, stop)
+    # Turned so that the first one is positive. By how much does not matter to the result, whose
+    # derivative therefore is right although that of the sign is left out.
+    sign = stop_gradient(np.sign(start))
+    line = sign * np.exp(linspace(np.log(start / sign), np.log(stop / sign), num, endpoint))
+    if num > 0:
+        last = [stop[None]] if endpoint and num > 1 else []
+        line = np.concatenate([start[None], line[1 : num - len(last)], *last])
+    if axis != 0:
+        line = np.moveaxis(line, 0, axis)
     return line if dtype is None else astype(line, dtype)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,27 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
     if len(set(axes)) != len(axes):
         raise ValueError("duplicate value in 'axis'")
     return axes
+
+
+def mean_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """`normalize_axes` as NumPy's reductions have it. Raises `TypeError` for a list of axes."""
+    if axis is None:
+        return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
+    if isinstance(axis, (list, range)):
+        raise TypeError(f"{type(axis).__name__!r} object cannot be interpreted as an integer")
+    return normalize_axes(axis, ndim)
+
+
+def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """`mean_axes` as the reductions by a ufunc have it: of no axes, 0 and -1 mean none, too."""
+    return mean_axes(axis if ndim else reduced_axis(axis, 0), ndim)
+
+
+def reduced_axis(axis: Any, ndim: int) -> Any:
+    """The axis of a reduction; None in place of 0 and -1 where there are no axes."""
+    return None if ndim == 0 and isinstance(axis, Integral) and axis in (0, -1) else axis
 
 
 def along(axis: int, entry: object) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
+from .arithmetic import stop_gradient
 from .axes import along, as_array, lifted, normalize_axes, normalize_axis
 from .concrete import is_known, known
 from .declare import bilinear, promote, unbroadcast
@@ -158,8 +159,8 @@ def interp(
     >>> float(interp(1.5, np.array([1.0, 2.0]), np.array([0.0, 10.0])))
     5.0
     """
-    x = astype(as_array(x), np.float64)
-    xp, fp = astype(as_array(xp), np.float64), as_array(fp)
+    x = astype(as_array(x), np.float64, casting="safe")
+    xp, fp = astype(as_array(xp), np.float64, casting="safe"), as_array(fp)
     fp = astype(fp, np.complex128 if fp.dtype.kind == "c" else np.float64)
     if ndim_of(xp) != 1 or ndim_of(fp) != 1:
         raise ValueError("Data points must be 1-D sequences" if period is not None else _TOO_DEEP)
@@ -181,12 +182,33 @@ def interp(
     i = np.clip(np.searchsorted(xp, x, "right") - 1, 0, max(n - 2, 0))
     j = np.minimum(i + 1, n - 1)
     x0, x1, f0, f1 = getitem(xp, i), getitem(xp, j), getitem(fp, i), getitem(fp, j)
-    flat = x1 == x0
-    slope = np.where(flat, 0.0, (f1 - f0) / np.where(flat, 1.0, x1 - x0))
-    # From the nearer end, so that a point's own value comes out exactly.
-    y = np.where(x == x1, f1 + slope * (x - x1), f0 + slope * (x - x0))
+    y = _between(x, x0, x1, f0, f1)
     y = np.where(x < xp[0], fp[0] if left is None else left, y)
     return np.where(x > xp[-1], fp[-1] if right is None else right, y)
+
+
+def _between(x: Array, x0: Array, x1: Array, f0: Array, f1: Array) -> Array:
+    """The line through (x0, f0) and (x1, f1) at x; f0 where the two points are one."""
+    finite = np.isfinite(x)
+    for each in (x0, x1, f0, f1):
+        finite = finite & np.isfinite(each)
+    t, t0, t1, g0, g1 = (np.where(finite, each, 0) for each in (x, x0, x1, f0, f1))
+    flat = t1 == t0
+    slope = np.where(flat, 0.0, (g1 - g0) / np.where(flat, 1.0, t1 - t0))
+    # From the nearer end, so that a point's own value comes out exactly.
+    y = np.where(t == t1, g1 + slope * (t - t1), g0 + slope * (t - t0))
+    return np.where(finite, y, _beside_infinity(x, x0, x1, f0, f1))
+
+
+def _beside_infinity(x: Array, x0: Array, x1: Array, f0: Array, f1: Array) -> Array:
+    """The value where a point or `x` is not finite, as NumPy has it: that of the point itself, or
+    what the slope gives from one end or the other. The slope counts as constant."""
+    slope = stop_gradient((f1 - f0) / np.where(x1 == x0, 1.0, x1 - x0))
+    from_left = stop_gradient(slope * (x - x0)) + f0
+    from_right = stop_gradient(slope * (x - x1)) + f1
+    other = np.where(np.isnan(from_right) & (f0 == f1), f0, from_right)
+    line = np.where(np.isnan(from_left), other, from_left)
+    return np.where(x == x0, f0, np.where(x == x1, f1, line))
 
 
 _TOO_DEEP = "object too deep for desired array"

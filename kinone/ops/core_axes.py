@@ -40,7 +40,7 @@ def on_axes(
     if axes is None:
         one = -1 if axis is None else operator.index(axis)
         axes = [*[(one,) for _ in operands], (one,) if keepdims else ()]
-    places = [(each,) if isinstance(each, int) else tuple(each) for each in axes]
+    places = [(each,) if hasattr(each, "__index__") else tuple(each) for each in axes]
     if len(places) == len(operands) and counts[-1] == 0:
         places.append(places[0] if keepdims else ())
     if len(places) != len(operands) + 1:

@@ -98,8 +98,15 @@ def isin(
     *,
     kind: str | None = None,
 ) -> Array:
-    """Whether each element is among others."""
+    """Whether each element is among others. `kind` is checked, and changes nothing."""
     element, others = as_array(element), ravel(as_array(test_elements))
+    if kind not in (None, "sort", "table"):
+        raise ValueError(f"Invalid kind: {kind!r}. Please use None, 'sort' or 'table'.")
+    if kind == "table" and not all(x.dtype.kind in "iub" for x in (element, others)):
+        raise ValueError(
+            "The 'table' method is only supported for boolean or integer arrays. "
+            "Please select 'sort' or None for kind."
+        )
     found = np.any(np.expand_dims(element, -1) == others, axis=-1)
     return np.logical_not(found) if invert else found
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
-from .axes import as_array, normalize_axes, normalize_axis
+from .axes import as_array, normalize_axis, reduced_axes, reduced_axis
 from .declare import constant, primitive
 from .plain import composed
 from .reduce import Axis, over_batch, reduced_shape, reduction_samples, restore, selected, sum
@@ -128,7 +128,7 @@ def _extremum(
     initial: Any,
     where: Any,
 ) -> Array:
-    axes = normalize_axes(axis, ndim_of(a))
+    axes = reduced_axes(axis, ndim_of(a))
     known = shape_dtype(a)
     if initial is None:
         if where is not None and where is not True:
@@ -151,7 +151,8 @@ def ptp(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -
     >>> float(ptp(np.array([3.0, -1.0, 2.0])))
     4.0
     """
-    return np.subtract(max(a, axis, keepdims=keepdims), min(a, axis, keepdims=keepdims))
+    axes = reduced_axes(axis, ndim_of(a))
+    return np.subtract(max(a, axes, keepdims=keepdims), min(a, axes, keepdims=keepdims))
 
 
 def _position_shape(x: ShapeDtype, *, axis: int | None, keepdims: bool) -> ShapeDtype:
@@ -222,6 +223,7 @@ def argmin(a: Array, axis: int | None = None, out: None = None, *, keepdims: boo
 
 
 def _position(position: Primitive, a: Array, axis: int | None, keepdims: bool) -> Array:
+    axis = reduced_axis(axis, ndim_of(a))
     axis = None if axis is None else normalize_axis(axis, ndim_of(a))
     return position(a, axis=axis, keepdims=bool(keepdims))
 
@@ -256,7 +258,7 @@ def all(
     array([False,  True])
     """
     a = selected(as_array(a), where, True)
-    return all_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
+    return all_p(a, axis=reduced_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
 
 
 @implements(np.any)
@@ -269,7 +271,7 @@ def any(
     array([ True, False])
     """
     a = selected(as_array(a), where, False)
-    return any_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
+    return any_p(a, axis=reduced_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
 
 
 @composed(np.count_nonzero)

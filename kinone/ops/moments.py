@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Array, implements, ndim_of, shape_dtype, shape_of
 from .arithmetic import stop_gradient
-from .axes import as_array, normalize_axes
+from .axes import as_array, mean_axes, normalize_axes
 from .complex import is_complex
 from .concrete import is_known, known
 from .plain import composed
@@ -35,7 +35,7 @@ def mean(
     1.5
     """
     a = as_array(a)
-    axes = normalize_axes(axis, ndim_of(a))
+    axes = mean_axes(axis, ndim_of(a))
     if dtype is None and (where is None or where is True):
         return mean_p(a, axis=axes, keepdims=bool(keepdims))
     inner, result = _dtypes(a, dtype)
@@ -81,7 +81,7 @@ def var(
     a = selected(as_array(a), where, 0)  # what is left out may be NaN, and its square likewise
     if dtype is None and a.dtype.kind not in "fc":
         dtype = np.float64
-    axes = normalize_axes(axis, ndim_of(a))
+    axes = mean_axes(axis, ndim_of(a))
     if mean is None:
         mean = sum(a, axes, dtype, None, True, where=where)
         mean = astype(mean / reduced_count(a, axes, where, True), mean.dtype)
@@ -118,9 +118,22 @@ def std(
 
 
 def root(square: Array) -> Array:
-    """The square root, with derivative 0 at 0, where a norm's is not defined."""
+    """The square root, with derivative 0 at 0, where a norm's is not defined.
+
+    That of a variance which was asked for as an integer is one, too; `TypeError` for an array of
+    them, as in NumPy.
+    """
     nothing = square == 0
-    return np.where(nothing, square, np.sqrt(np.where(nothing, 1, square)))
+    found = np.where(nothing, square, np.sqrt(np.where(nothing, 1, square)))
+    own = shape_dtype(square).dtype
+    if own.kind in "fc":
+        return found
+    if ndim_of(found):
+        raise TypeError(
+            f"Cannot cast ufunc 'sqrt' output from {shape_dtype(found).dtype} to {own} with "
+            "casting rule 'same_kind'"
+        )
+    return astype(found, own)
 
 
 @composed(np.average)

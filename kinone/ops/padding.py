@@ -30,7 +30,8 @@ def _unpad(g: Array, x: ShapeDtype, *, widths: Widths) -> Array:
 
 pad_p: Primitive = linear(
     "pad",
-    lambda x, *, widths: np.pad(x, widths),
+    # Of no axes NumPy would take no widths for floating ones.
+    lambda x, *, widths: np.pad(x, widths) if widths else np.array(x),
     shape=lambda x, *, widths: ShapeDtype(
         [low + n + high for n, (low, high) in zip(x.shape, widths, strict=True)], x.dtype
     ),
@@ -90,9 +91,9 @@ def pad(array: Array, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> 
         return pad_p(array, widths=widths)
     if mode == "constant":
         return _by_axis(array, widths, _constants(options["constant_values"], array))
+    _refuse_empty(array, widths)
     if mode == "linear_ramp":
         return _by_axis(array, widths, _ramps(options["end_values"], array))
-    _refuse_empty(array, widths, mode)
     if "stat_length" in options:
         return _by_axis(array, widths, _statistics(mode, options["stat_length"], ndim))
     if options.get("reflect_type", "even") == "odd":
@@ -123,7 +124,7 @@ def _is_zero(value: Any) -> bool:
     return not isinstance(value, Tracer) and np.shape(value) == () and bool(np.equal(value, 0))
 
 
-def _refuse_empty(array: Array, widths: Widths, mode: str) -> None:
+def _refuse_empty(array: Array, widths: Widths) -> None:
     for axis, (n, pair) in enumerate(zip(shape_of(array), widths, strict=True)):
         if n == 0 and any(pair):
             raise ValueError(

@@ -61,8 +61,12 @@ def polymul(a1: Array, a2: Array) -> Array:
 
 
 def _trimmed(a: Array) -> Array:
-    """Without zeros in front, where it can be seen that they are zero."""
+    """Without zeros in front, where it can be seen that they are zero; [0] for no coefficients."""
+    if ndim_of(a) > 1:
+        raise ValueError("Polynomial must be 1d only")
     a = _coefficients(a)
+    if shape_of(a)[0] == 0:
+        return np.zeros(1, a.dtype)
     if not is_known(a):
         return a
     places = np.flatnonzero(known(a, "np.poly1d"))
@@ -130,7 +134,8 @@ def poly(seq_of_zeros: Array) -> Array:
         zeros = np.linalg.eigvals(matrix)
         real = shape_dtype(matrix).dtype.kind != "c"
     elif len(shape) == 1:
-        real = shape_dtype(zeros).dtype.kind != "c"
+        zeros = astype(zeros, np.dtype(np.mintypecode(zeros.dtype.char)))
+        real = zeros.dtype.kind != "c" or _in_pairs(zeros)
         if shape[0] == 0:
             return np.ones(())
     else:
@@ -139,6 +144,14 @@ def poly(seq_of_zeros: Array) -> Array:
     for zero in zeros:
         a = convolve(a, stack([np.ones((), zeros.dtype), -zero]))
     return np.real(a) if real and shape_dtype(a).dtype.kind == "c" else a
+
+
+def _in_pairs(zeros: Array) -> bool:
+    """Whether complex roots can be seen to come with their conjugates."""
+    if not is_known(zeros):
+        return False
+    plain = known(zeros, "np.poly")
+    return bool(np.all(np.sort(plain) == np.sort(plain.conj())))
 
 
 @implements(np.roots)

@@ -170,18 +170,16 @@ def _quantile(
     """
     if ndim_of(q) > 2:
         raise ValueError("q must be a scalar or 1d")
-    if is_known(q):
-        numbers = known(q, "quantile")
-        if not np.all((numbers >= 0) & (numbers <= 1)):
-            raise ValueError("Quantiles must be in the range [0, 1]")
     if method not in _PLACES and method not in _POSITIONS:
         raise ValueError(f"{method!r} is not a valid method. Use one of: {[*_PLACES, *_POSITIONS]}")
+    if skip and math.prod(shape_of(a)) == 0:
+        return np.nanmean(a, axis, keepdims=keepdims)  # NumPy does not look at q here
     flat, axes = _sampled(a, axis)
     flat_q = np.reshape(q, (-1,))
     inexact = shape_dtype(a).dtype.kind == "f"
     skip = skip and inexact
     if weights is not None:
-        found = _weighted(flat, flat_q, _flat_weights(weights, a, axis, method), skip)
+        found = _weighted(flat, flat_q, _flat_weights(weights, a, axis, method, skip), skip)
     elif skip:
         ordered, count = _without_nan(flat)
         # As of a Python integer, which would adapt to q.
@@ -230,13 +228,23 @@ def _taken(ordered: Array, places: Array) -> Array:
     return np.take_along_axis(ordered, places, -1)
 
 
-def _flat_weights(weights: Any, a: Array, axis: Axis, method: str) -> Array:
+def _flat_weights(weights: Any, a: Array, axis: Axis, method: str, skip: bool) -> Array:
     if method != "inverted_cdf":
         raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
     weights = fitted(as_array(weights), a, axis)
     if is_known(weights) and np.any(known(weights, "quantile") < 0):
         raise ValueError("Weights must be non-negative.")
-    return _sampled(np.broadcast_to(weights, shape_of(a)), axis)[0]
+    flat = _sampled(np.broadcast_to(weights, shape_of(a)), axis)[0]
+    if not skip:  # else those that go with NaN do not count
+        _refuse_weightless(flat)
+    return flat
+
+
+def _refuse_weightless(weights: Array) -> None:
+    if is_known(weights):
+        totals = np.sum(known(weights, "quantile"), axis=-1)
+        if not np.all(np.isfinite(totals) & (totals != 0)):
+            raise ValueError("Weights included NaN, inf or were all zero.")
 
 
 def _weighted(flat: Array, q: Array, weights: Array, skip: bool) -> Array:
@@ -248,6 +256,8 @@ def _weighted(flat: Array, q: Array, weights: Array, skip: bool) -> Array:
         weights = np.where(np.isnan(ordered), 0, weights)
     share = np.cumsum(astype(weights, np.float64), -1)
     total = share[..., -1:]
+    if skip:
+        _refuse_weightless(np.where(np.all(np.isnan(flat), axis=-1, keepdims=True), 1, weights))
     share = share / np.where(total == 0, 1, total)
     if q.dtype.kind == "f":
         share = astype(share, q.dtype)
@@ -267,6 +277,26 @@ def _real(a: Array) -> Array:
     if is_complex(a):
         raise TypeError("a must be an array of real numbers")
     return a
+
+
+def _share(q: Any) -> Array:
+    """Per cent as a share of 1."""
+    q = as_array(q)
+    _refuse_outside(q, 100, "Percentiles")
+    return np.true_divide(q, 100)
+
+
+def _quantiles(q: Any) -> Array:
+    q = as_array(q)
+    _refuse_outside(q, 1, "Quantiles")
+    return q
+
+
+def _refuse_outside(q: Array, most: int, name: str) -> None:
+    if is_known(q):
+        numbers = known(q, "quantile")
+        if not np.all((numbers >= 0) & (numbers <= most)):
+            raise ValueError(f"{name} must be in the range [0, {most}]")
 
 
 def _is_weak(q: Any) -> bool:
@@ -294,7 +324,7 @@ def quantile(
     array([2., 3.])
     """
     return _quantile(
-        _real(a), as_array(q), axis, method, keepdims, weights, _is_weak(q), skip=False
+        _real(a), _quantiles(q), axis, method, keepdims, weights, _is_weak(q), skip=False
     )
 
 
@@ -315,8 +345,7 @@ def percentile(
     >>> float(percentile(np.array([1.0, 2.0, 4.0]), 75))
     3.0
     """
-    share = np.true_divide(as_array(q), 100)
-    return _quantile(_real(a), share, axis, method, keepdims, weights, _is_weak(q), skip=False)
+    return _quantile(_real(a), _share(q), axis, method, keepdims, weights, _is_weak(q), skip=False)
 
 
 @composed(np.nanquantile)
@@ -336,7 +365,9 @@ def nanquantile(
     >>> float(nanquantile(np.array([1.0, np.nan, 2.0]), 0.5))
     1.5
     """
-    return _quantile(_real(a), as_array(q), axis, method, keepdims, weights, _is_weak(q), skip=True)
+    return _quantile(
+        _real(a), _quantiles(q), axis, method, keepdims, weights, _is_weak(q), skip=True
+    )
 
 
 @composed(np.nanpercentile)
@@ -356,5 +387,4 @@ def nanpercentile(
     >>> float(nanpercentile(np.array([1.0, np.nan, 2.0]), 50))
     1.5
     """
-    share = np.true_divide(as_array(q), 100)
-    return _quantile(_real(a), share, axis, method, keepdims, weights, _is_weak(q), skip=True)
+    return _quantile(_real(a), _share(q), axis, method, keepdims, weights, _is_weak(q), skip=True)

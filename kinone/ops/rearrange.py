@@ -234,6 +234,14 @@ def append(arr: Array, values: Array, axis: int | None = None) -> Array:
     return concatenate([arr, values], axis)
 
 
+def _places(obj: Any, what: str) -> Any:
+    """A slice, or an array of places; an empty list holds no floating numbers, but none."""
+    if isinstance(obj, slice):
+        return obj
+    plain = known(obj, what)
+    return plain.astype(np.intp) if isinstance(obj, (list, tuple)) and not plain.size else plain
+
+
 @implements(np.delete)
 def delete(arr: Array, obj: Any, axis: int | None = None) -> Array:
     """Without the elements at these places: an integer, a slice, integers or a mask."""
@@ -241,7 +249,7 @@ def delete(arr: Array, obj: Any, axis: int | None = None) -> Array:
     if axis is None:
         arr, axis = ravel(arr), 0
     axis = normalize_axis(axis, ndim_of(arr))
-    obj = obj if isinstance(obj, slice) else known(obj, "np.delete")
+    obj = _places(obj, "np.delete")
     n = shape_of(arr)[axis]
     try:
         kept = np.delete(np.arange(n), obj)
@@ -260,7 +268,7 @@ def insert(arr: Array, obj: Any, values: Array, axis: int | None = None) -> Arra
     axis = normalize_axis(axis, ndim_of(arr))
     shape = shape_of(arr)
     n = shape[axis]
-    obj = obj if isinstance(obj, slice) else known(obj, "np.insert")
+    obj = _places(obj, "np.insert")
     values = astype(values, shape_dtype(arr).dtype)
     if not isinstance(obj, slice) and (obj.ndim == 0 or obj.size == 1):
         # One place takes as many slices as there are values, counted along the first axis if the
@@ -318,7 +326,7 @@ def apply_along_axis(
     *lead, n = shape_of(last)
     if math.prod(lead) == 0:
         raise ValueError("Cannot apply_along_axis when any iteration dimensions are 0")
-    rows = reshape(last, (-1, n))
+    rows = reshape(last, (math.prod(lead), n))
     results = [as_array(func1d(row, *args, **kwargs)) for row in rows]
     whole = stack(results)
     new = shape_of(whole)[1:]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
-from .axes import as_array
+from .axes import as_array, reduced_axes
 from .declare import linear, primitive, promote
 from .plain import composed
 from .samples import Sample, values
 from .shape import astype, normalize_axes
 
-Axis = int | Sequence[int] | None
+Axis = int | tuple[int, ...] | None
 
 
 def reduced_shape(x: ShapeDtype, axis: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
@@ -126,7 +126,7 @@ def sum(
     a = selected(as_array(a), where, 0)
     if dtype is not None:
         a = astype(a, dtype)
-    total = sum_p(a, axis=normalize_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
+    total = sum_p(a, axis=reduced_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
     if dtype is not None:  # the sum of int8 in int8
         total = astype(total, dtype)
     return total if initial is None else total + initially(initial, total)
@@ -180,7 +180,7 @@ def prod(
     known = shape_dtype(a)
     # Small integers multiply in a wide type.
     wide = np.multiply.reduce(np.zeros(0, known.dtype)).dtype if dtype is None else np.dtype(dtype)
-    axes = normalize_axes(axis, known.ndim)
+    axes = reduced_axes(axis, known.ndim)
     rest = tuple([i for i in range(known.ndim) if i not in axes])
     count = math.prod([known.shape[i] for i in axes])
     shape = [known.shape[i] for i in rest]

@@ -132,7 +132,9 @@ def piecewise(x: Array, condlist: Any, funclist: Sequence[Any], *args: Any, **kw
             f"with {len(conditions)} condition(s), either {len(conditions)} or "
             f"{len(conditions) + 1} functions are expected"
         )
-    dtype = shape_dtype(x).dtype
+    shape, dtype = shape_of(x), shape_dtype(x).dtype
+    if not shape:  # a function gets the elements in an array, be it one number
+        x, conditions = x[None], [condition[None] for condition in conditions]
     y: Array = np.zeros(shape_of(x), dtype)
     for condition, piece in zip(conditions, pieces, strict=True):
         if is_known(condition):
@@ -147,7 +149,7 @@ def piecewise(x: Array, condlist: Any, funclist: Sequence[Any], *args: Any, **kw
         else:
             value = piece(x, *args, **kw) if callable(piece) else piece
             y = arithmetic.where(condition, astype(value, dtype), y)
-    return y
+    return reshape(y, shape)
 
 
 def _conditions(condlist: Any, x: Array) -> list[Array]:
@@ -227,7 +229,7 @@ def ix_(*args: Array) -> tuple[Array, ...]:
         places = as_array(one)
         if ndim_of(places) != 1:
             raise ValueError("Cross index must be 1 dimensional")
-        if shape_of(places)[0] == 0:
+        if shape_of(places)[0] == 0 and isinstance(one, (list, tuple)):
             places = places.astype(np.intp)
         if places.dtype.kind == "b":
             places = np.flatnonzero(known(places, "np.ix_"))

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
 from ..errors import ShapeError
-from .axes import as_array, lifted, with_batch
+from .axes import as_array, lifted, reduced_axes, with_batch
 from .axes import normalize_axes as normalize_axes
 from .axes import normalize_axis as normalize_axis
 from .declare import Rule, cast, constant, linear, unbroadcast, zeros
@@ -125,7 +125,7 @@ def squeeze(a: Array, axis: int | Sequence[int] | None = None) -> Array:
     shape = shape_of(a)
     if axis is None:
         return reshape(a, tuple(n for n in shape if n != 1))
-    axes = normalize_axes(axis, len(shape))
+    axes = reduced_axes(axis, len(shape))
     if any(shape[i] != 1 for i in axes):
         raise ValueError("cannot select an axis to squeeze out which has size not equal to one")
     return reshape(a, tuple(n for i, n in enumerate(shape) if i not in axes))

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
 from ..errors import ShapeError
-from .axes import as_array, normalize_axis, with_batch
+from .axes import as_array, normalize_axis, reduced_axis, with_batch
 from .concrete import is_known, known, looped
 from .declare import constant, primitive
 from .samples import Sample, values
@@ -68,6 +68,12 @@ def _flattened(a: Array, axis: int | None) -> tuple[Array, int]:
     return a, normalize_axis(axis, ndim_of(a))
 
 
+def _searched(a: Array, axis: int | None) -> tuple[Array, int]:
+    """Likewise for positions, which NumPy finds in a number as in an array of one element."""
+    a = as_array(a)
+    return _flattened(a, reduced_axis(axis, ndim_of(a)))
+
+
 def _kind(kind: str | None, order: Any, stable: bool | None) -> str | None:
     if order is not None:
         raise ValueError("Cannot specify order when the array has no fields.")
@@ -106,7 +112,7 @@ def argsort(
     stable: bool | None = None,
 ) -> Array:
     """The positions that would sort along an axis."""
-    a, axis = _flattened(a, axis)
+    a, axis = _searched(a, axis)
     return argsort_p(a, axis=axis, kind=_kind(kind, order, stable))
 
 
@@ -155,7 +161,11 @@ argpartition_p: Primitive = constant(
 )
 
 
-def _kth(kth: Any, n: int) -> tuple[int, ...]:
+def _kth(kth: Any, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """The places, which nobody looks at where there are no elements."""
+    if 0 in shape:
+        return (0,)
+    n = shape[axis]
     found = tuple([operator.index(k) for k in np.atleast_1d(kth)])
     for k in found:
         if not -n <= k < n:
@@ -170,7 +180,7 @@ def partition(
     """The k-th elements of the sorted order in their places, smaller ones before, larger after."""
     a, axis = _flattened(a, axis)
     _kind(None, order, None)
-    return partition_p(a, kth=_kth(kth, shape_of(a)[axis]), axis=axis)
+    return partition_p(a, kth=_kth(kth, shape_of(a), axis), axis=axis)
 
 
 @implements(np.argpartition)
@@ -178,9 +188,9 @@ def argpartition(
     a: Array, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None
 ) -> Array:
     """The positions that would partition along an axis."""
-    a, axis = _flattened(a, axis)
+    a, axis = _searched(a, axis)
     _kind(None, order, None)
-    return argpartition_p(a, kth=_kth(kth, shape_of(a)[axis]), axis=axis)
+    return argpartition_p(a, kth=_kth(kth, shape_of(a), axis), axis=axis)
 
 
 # ---- lexsort -------------------------------------------------------------------------------------
@@ -255,19 +265,24 @@ def searchsorted(a: Array, v: Array, side: str = "left", sorter: Any = None) -> 
 def digitize(x: Array, bins: Array, right: bool = False) -> Array:
     """The number of the bin, between monotonic edges, in which each element lies.
 
-    Raises `ValueError` for edges that are not monotonic, where their values are there to see it;
-    traced edges are taken to rise.
+    Raises `ValueError` for edges that are not monotonic, where their values are there to see it.
     """
     x, bins = as_array(x), as_array(bins)
     if x.dtype.kind == "c":
         raise TypeError("x may not be complex")
-    rising = True
-    if is_known(bins):
+    if ndim_of(bins) != 1:
+        problem = "object too deep" if ndim_of(bins) else "object of too small depth"
+        raise ValueError(f"{problem} for desired array")
+    rising: Any = shape_of(bins)[0] < 2
+    if not rising and is_known(bins):
         steps = np.diff(known(bins, "np.digitize"))
         rising = not bool((steps < 0).any())
         if not rising and (steps > 0).any():
             raise ValueError("bins must be monotonically increasing or decreasing")
+    elif not rising:
+        rising = bins[-1] >= bins[0]  # which of the two, the numbers will tell
     side = "left" if right else "right"
-    if rising:
+    if rising is True:
         return searchsorted(bins, x, side)
-    return shape_of(bins)[0] - searchsorted(bins[::-1], x, side)
+    falling = shape_of(bins)[0] - searchsorted(bins[::-1], x, side)
+    return falling if rising is False else np.where(rising, searchsorted(bins, x, side), falling)

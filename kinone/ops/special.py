@@ -159,5 +159,7 @@ def unwrap(p: Array, discont: Any = None, axis: int = -1, *, period: Any = 2 * m
     jumps = np.where(np.abs(step) < limit, 0, wrapped - step)
     first = [slice(None)] * len(p.shape)
     first[axis] = slice(0, 1)
-    jumps = np.concatenate([np.zeros_like(jumps[tuple(first)]), np.cumsum(jumps, axis)], axis)
+    jumps = np.concatenate(
+        [np.zeros_like(p[tuple(first)], jumps.dtype), np.cumsum(jumps, axis)], axis
+    )
     return astype(p + jumps, dtype)

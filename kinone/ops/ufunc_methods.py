@@ -10,33 +10,70 @@ import numpy as np
 from .. import source
 from ..core import Array, ndim_of, numpy_functions, shape_dtype, shape_of
 from ..core.messages import no_rule
-from ..core.protocol import ufunc_methods
+from ..core.protocol import reductions, ufunc_methods
 from ..errors import MissingRuleError, TracerAssignmentError
-from .axes import along, as_array, normalize_axis
+from .axes import along, as_array, mean_axes, normalize_axis, reduced_axes
+from .concrete import known
 from .core_axes import on_axes
 from .cumulative import cumprod, cumsum, cumulative_extremum_p
 from .index import getitem
-from .shape import astype, reshape
+from .shape import astype, reshape, stack
+from .ufunc_folds import folded, no_loop, running
 from .update import at
 
 
+def reduce(
+    ufunc: np.ufunc,
+    array: Array,
+    axis: Any = 0,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = np._NoValue,
+    where: Any = True,
+) -> Array:
+    """`ufunc.reduce`: `np.sum` and its like, and what no function of NumPy's does."""
+    array = as_array(array)
+    if initial is np._NoValue:
+        initial = None
+    if ufunc in (np.add, np.multiply):
+        named = numpy_functions[reductions[ufunc]]
+        return named(array, axis, dtype, None, keepdims, initial, where)
+    if ufunc in (np.maximum, np.minimum):
+        array = array if dtype is None else astype(array, dtype)
+        return numpy_functions[reductions[ufunc]](array, axis, None, keepdims, initial, where)
+    if ufunc in (np.logical_and, np.logical_or):
+        _of_truths(ufunc, dtype)
+        found = numpy_functions[reductions[ufunc]](array, axis, None, keepdims, where=where)
+        return found if initial is None else ufunc(found, initial)
+    axes = reduced_axes(axis, ndim_of(array))
+    return folded(ufunc, array, axes, dtype, bool(keepdims), initial, where)
+
+
+def _of_truths(ufunc: np.ufunc, dtype: Any) -> None:
+    if dtype is not None and np.dtype(dtype).kind != "b":
+        raise no_loop(ufunc)
+
+
 def accumulate(
-    ufunc: np.ufunc, array: Array, axis: int = 0, dtype: Any = None, out: None = None
+    ufunc: np.ufunc, array: Array, axis: Any = 0, dtype: Any = None, out: None = None
 ) -> Array:
     """`ufunc.accumulate`: the results so far along an axis."""
     array = as_array(array)
     if ndim_of(array) == 0:
         raise TypeError("cannot accumulate on a scalar")
-    if axis is None:
-        raise TypeError("an integer is required for the axis")
+    axes = mean_axes(axis, ndim_of(array))
+    if len(axes) != 1:
+        raise ValueError("accumulate does not allow multiple axes")
+    place = axes[0]
     if ufunc in (np.add, np.multiply):
-        return (cumsum if ufunc is np.add else cumprod)(array, axis, dtype)
-    place = normalize_axis(axis, ndim_of(array))
+        return (cumsum if ufunc is np.add else cumprod)(array, place, dtype)
     if ufunc in (np.logical_and, np.logical_or):
+        _of_truths(ufunc, dtype)
         array = array != 0
         ufunc = np.minimum if ufunc is np.logical_and else np.maximum
     elif ufunc not in (np.maximum, np.minimum):
-        raise no_rule(f"{ufunc.__name__}.accumulate", numpy_functions)
+        return running(ufunc, array, place, dtype)
     if dtype is not None:
         array = astype(array, dtype)
     return cumulative_extremum_p(array, axis=place, ufunc=ufunc)
@@ -57,22 +94,35 @@ def reduceat(
     dtype: Any = None,
     out: None = None,
 ) -> Array:
-    """`np.add.reduceat`: sums over the slices from each index to the next."""
-    if ufunc is not np.add:
-        raise no_rule(f"{ufunc.__name__}.reduceat", numpy_functions)
+    """`ufunc.reduceat`: reductions of the slices from each index to the next."""
     array = as_array(array)
-    if dtype is not None:
-        array = astype(array, dtype)
     axis = normalize_axis(axis, ndim_of(array))
     n = shape_of(array)[axis]
-    starts = np.asarray(indices)
+    starts = known(indices, "reduceat").astype(np.intp)
+    if starts.ndim != 1:
+        raise ValueError("object of too small depth for desired array")
+    for start in starts:
+        if not 0 <= start < n:
+            raise IndexError(f"index {start} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})")
+    if ufunc is not np.add and len(starts):
+        ends = [*starts[1:], n]
+        pieces = [
+            reduce(ufunc, array[along(axis, slice(a, max(a + 1, b)))], axis, dtype)
+            for a, b in zip(starts, ends, strict=True)
+        ]
+        return stack(pieces, axis)
+    if dtype is not None:
+        array = astype(array, dtype)
     stops = np.append(starts[1:], n)
     # An index that is not below the next one stands for itself alone.
     stops = np.maximum(stops, starts + 1)
-    places = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)])
+    places = np.concatenate(
+        [np.arange(0), *[np.arange(a, b) for a, b in zip(starts, stops, strict=True)]]
+    )
     numbers = np.repeat(np.arange(len(starts)), stops - starts)
     chosen = getitem(array, along(axis, places))
-    wide = np.add.reduce(np.zeros(1, shape_dtype(array).dtype)).dtype
+    own = shape_dtype(array).dtype
+    wide = own if dtype is not None else np.add.reduce(np.zeros(1, own)).dtype
     shape = (*shape_of(array)[:axis], len(starts), *shape_of(array)[axis + 1 :])
     return at(np.zeros(shape, wide))[along(axis, numbers)].add(chosen)
 
@@ -117,13 +167,10 @@ def call(ufunc: np.ufunc, *operands: Array, **kwargs: Any) -> Array:
         return function(*operands)
     result = function(*[astype(as_array(x), dtype, casting=casting) for x in operands])
     if shape_dtype(result).dtype != np.dtype(dtype):
-        raise TypeError(
-            f"No loop matching the specified signature and casting was found for ufunc "
-            f"{ufunc.__name__}"
-        )
+        raise no_loop(ufunc)
     return result
 
 
 ufunc_methods.update(
-    accumulate=accumulate, outer=outer, reduceat=reduceat, at=write_at, __call__=call
+    reduce=reduce, accumulate=accumulate, outer=outer, reduceat=reduceat, at=write_at, __call__=call
 )

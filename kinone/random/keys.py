@@ -115,6 +115,9 @@ class Keys(tuple[Key, ...]):
         keys.data = data
         return keys
 
+    def __getitem__(self, index: Any) -> Any:
+        return Keys(self.data[index]) if isinstance(index, slice) else super().__getitem__(index)
+
 
 def _unflatten_keys(_: None, leaves: Sequence[Any]) -> Any:
     (data,) = leaves
@@ -146,6 +149,11 @@ def split(key: Key, num: int = 2) -> Keys:
     >>> first
     Key(0xf59a31d15d6632204a00b834fcfdb51d)
     """
+    if isinstance(num, (tuple, list)):
+        raise TypeError(
+            f"split makes one row of keys, and num is {num!r}, at {source.here()}\n"
+            "  Write split(key, rows * columns), or split each key of a split."
+        )
     return Keys(_frozen(draw(key, (operator.index(num), 2), 64, "split")))
 
 

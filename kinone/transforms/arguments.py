@@ -21,6 +21,15 @@ from ..core import (
 from ..errors import GradientError
 
 
+def check_callable(fun: Any, name: str) -> None:
+    """Raises `GradientError` (a `TypeError`) unless a transformation got a function."""
+    if not callable(fun):
+        raise GradientError(
+            f"{name} wants a function, and got a {type(fun).__name__}, at {source.here()}\n"
+            f"  Write {name}(f)(x), not {name}(f(x))."
+        )
+
+
 class Selection:
     """Which arguments are differentiated, and how their gradients are returned."""
 
@@ -29,6 +38,14 @@ class Selection:
     ) -> None:
         if argnums is None:
             argnums = 0 if argnames is None else ()
+        given = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+        for number in given:
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+                raise GradientError(
+                    f"argnums wants integers, and got {number!r:.60}, at {source.here()}\n"
+                    "  Write grad(f)(x, y) to call it; argnums=1 for the second argument, "
+                    "argnames='y' for one by name."
+                )
         one_number, one_name = isinstance(argnums, (int, np.integer)), isinstance(argnames, str)
         self.numbers: tuple[int, ...]
         self.numbers = (int(argnums),) if isinstance(argnums, (int, np.integer)) else tuple(argnums)

@@ -21,6 +21,8 @@ from ..core import (
     ShapeDtype,
     Trace,
     Tracer,
+    foreign,
+    is_foreign,
     is_number,
     leaf_error,
     leaked,
@@ -31,7 +33,8 @@ from ..core import (
 from ..errors import BatchError, BatchLoopWarning, MissingRuleError, TracerConversionError
 from ..ops.shape import moveaxis, stack
 from ..source import Location
-from .arguments import Arguments, parameter_names
+from .arguments import Arguments, check_callable, parameter_names
+from .axis_names import batching, named_axis
 
 P = ParamSpec("P")
 
@@ -91,8 +94,15 @@ class BatchTrace(Trace):
             if type(arg) is BatchTracer and arg._trace is self:
                 values[i] = arg.value
                 batched[i] = True
+            elif type(arg) is not np.ndarray and isinstance(arg, np.ndarray) and is_foreign(arg):
+                raise foreign(arg)
         location = source.capture()
-        if primitive.batch is not None:
+        if primitive.name in collectives and params["axis_name"] == self.axis_name:
+            return collectives[primitive.name](self, values, batched, params)
+        if primitive.multiple and primitive.batch is not None:
+            with batching(self):  # it may hold programs
+                y = primitive.batch(self.size, batched, *values, **params)
+        elif primitive.batch is not None:
             y = primitive.batch(self.size, batched, *values, **params)
         else:
             y = self.loop(primitive, batched, values, params, location)
@@ -128,6 +138,11 @@ class BatchTrace(Trace):
     def label(self, tracer: Tracer) -> str | None:
         assert isinstance(tracer, BatchTracer)
         return tracer.label
+
+
+# What operations across the examples do where an axis is the one that they name:
+# `(trace, values, batched, params) ↦ result`, see `collectives`.
+collectives: dict[str, Callable[..., Any]] = {}
 
 
 def _warn_of_loop(primitive: Primitive, size: int, location: Location | None) -> None:
@@ -181,6 +196,7 @@ def vmap(
         array([[2., 0.],
                [0., 2.]])
     """
+    check_callable(fun, "vmap")
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
     if not (in_axes is None or isinstance(in_axes, (int, tuple, dict, np.integer))):
@@ -197,7 +213,7 @@ def vmap(
         labels = Arguments(fun, args, kwargs, range(len(args)), sorted(kwargs)).labels()
         size, values = _to_front(leaves, axes, labels, axis_size, _name(fun))
         trace = BatchTrace(size, axis_name)
-        with running(trace):
+        with running(trace), named_axis(trace):
             inputs = [
                 leaf if axis is None else trace.input(value, label)
                 for leaf, value, axis, label in zip(leaves, values, axes, labels, strict=True)

@@ -18,6 +18,7 @@ import numpy as np
 from .. import source, tree
 from ..core import Array, shape_dtype
 from ..errors import GradientError
+from .arguments import Arguments, check_leaves, name_of
 from .derived import jacobian
 from .forward import jvp
 from .gradient import grad, value_and_grad, vjp
@@ -47,6 +48,16 @@ def _unary(
     one = isinstance(argnum, (int, np.integer))
     functools.update_wrapper(of, fun, ("__name__",), ())
     return of, args[numbers[0]] if one else tuple(args[number] for number in numbers)
+
+
+def _floating(
+    fun: Callable[..., Any], argnum: Argnum, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[[Any], Any], Any]:
+    """`_unary`, of arguments that can move. Raises `GradientError` for integers."""
+    of, x = _unary(fun, argnum, args, kwargs)
+    arguments = Arguments(of, (x,), {}, (0,), ())
+    check_leaves(arguments, name_of(fun), integers="refuse")
+    return of, x
 
 
 def _ones(value: Any) -> Any:
@@ -178,7 +189,7 @@ def elementwise_grad(fun: Callable[P, Any], argnum: Argnum = 0) -> Callable[P, A
 
     @functools.wraps(fun)
     def summed(*args: P.args, **kwargs: P.kwargs) -> Any:
-        value, pullback = vjp(*_unary(fun, argnum, args, kwargs))
+        value, pullback = vjp(*_floating(fun, argnum, args, kwargs))
         if any(shape_dtype(leaf).dtype.kind == "c" for leaf in tree.leaves(value)):
             raise GradientError(
                 f"elementwise_grad wants real results, and got complex ones, at {source.here()}"
@@ -197,7 +208,7 @@ def deriv(fun: Callable[P, Any], argnum: Argnum = 0) -> Callable[P, Any]:
 
     @functools.wraps(fun)
     def derivative(*args: P.args, **kwargs: P.kwargs) -> Any:
-        of, x = _unary(fun, argnum, args, kwargs)
+        of, x = _floating(fun, argnum, args, kwargs)
         return jvp(of, (x,), (_ones(x),))[1]
 
     return derivative

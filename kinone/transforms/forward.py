@@ -14,6 +14,8 @@ from ..core import (
     ShapeDtype,
     Trace,
     Tracer,
+    foreign,
+    is_foreign,
     is_inexact,
     observe,
     running,
@@ -68,6 +70,8 @@ class ForwardTrace(Trace):
                 values.append(arg.value)
                 tangents.append(arg.tangent)
             else:
+                if type(arg) is not np.ndarray and isinstance(arg, np.ndarray) and is_foreign(arg):
+                    raise foreign(arg)
                 values.append(np.asarray(arg) if type(arg) in (list, tuple) else arg)
                 tangents.append(None)
         if primitive.run_jvp is not None:

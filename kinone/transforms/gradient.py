@@ -22,6 +22,7 @@ from ..errors import GradientError, TreeError
 from .arguments import (
     Arguments,
     Selection,
+    check_callable,
     check_complex,
     check_leaves,
     name_of,
@@ -200,6 +201,7 @@ def value_and_grad(
         >>> value_and_grad(lambda x: x * x)(3.0)
         (np.float64(9.0), np.float64(6.0))
     """
+    check_callable(fun, "grad")
     select = Selection(argnums if argnum is None else argnum, argnames)
 
     @source.trimming
@@ -245,8 +247,8 @@ def grad(
     The gradient has the tree of the argument that `argnums` or `argnames` selects (the first one
     where neither is given), and its leaves' shapes and dtypes; a tuple of trees where several are
     selected. Integer leaves inside a tree are not differentiated: theirs is zero. With `has_aux`,
-    `fun` returns `(loss, aux)` and the new function `(gradient, aux)`. A loss of shape (1,) or (1, 1)
-    counts as the one number that it holds. While `fun` runs, the arrays that it uses are read-only.
+    `fun` returns `(loss, aux)` and the new function `(gradient, aux)`. A loss of shape (1,) counts
+    as the one number that it holds. While `fun` runs, the arrays that it uses are read-only.
     `argnum` is HIPS autograd's name for `argnums`.
 
     Of a complex argument z = x + iy a real loss has the gradient ∂f/∂x - i ∂f/∂y. A complex result

@@ -23,6 +23,8 @@ from ..core import (
     ShapeDtype,
     Trace,
     Tracer,
+    foreign,
+    is_foreign,
     is_inexact,
     observe,
     shape_dtype,
@@ -132,6 +134,8 @@ class ReverseTrace(Trace):
                 self.outermost = False
             elif kind is list or kind is tuple:
                 values[i] = np.asarray(arg)
+            elif isinstance(arg, np.ndarray) and is_foreign(arg):
+                raise foreign(arg)
         if primitive.run_vjp is not None:
             if observers:
                 y, pullback = observe.run_vjp(primitive, wanted, values, params)

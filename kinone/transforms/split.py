@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype
+from ..core import Array, ShapeDtype, running, shape_dtype, shape_of
 from ..graph import Graph, GraphTrace, close, evaluate, trace_flat, tracing
-from .batch import vmap
+from .axis_names import name_of_batch, named_axis
+from .batch import BatchTrace, BatchTracer
 from .forward import jvp
 from .gradient import vjp
+from .records import repeat_p
 
 
 def restricted(program: Graph, wanted: Sequence[bool], leaves: Sequence[Array]) -> Any:
@@ -69,6 +71,11 @@ def is_floating(aval: ShapeDtype) -> bool:
     return aval.dtype.kind in "fc"
 
 
+def is_opaque(aval: ShapeDtype) -> bool:
+    """Whether a value is no array but the record of a loop, which has no axes."""
+    return aval.dtype.kind == "O"
+
+
 def floating(program: Graph) -> list[ShapeDtype]:
     """The floating outputs of a program."""
     return [atom.aval for atom in program.outputs if is_floating(atom.aval)]
@@ -101,22 +108,36 @@ def pushforward(program: Graph, moving: Sequence[bool]) -> Graph:
 def batched(program: Graph, size: int, flags: Sequence[bool]) -> Graph:
     """The program of a whole batch: flagged inputs, and all outputs, have the batch axis first."""
     avals = [
-        ShapeDtype((size, *var.aval.shape), var.aval.dtype) if flag else var.aval
+        ShapeDtype((size, *var.aval.shape), var.aval.dtype)
+        if flag and not is_opaque(var.aval)
+        else var.aval
         for var, flag in zip(program.inputs, flags, strict=True)
     ]
 
-    def one(*leaves: Array) -> tuple[Array, ...]:
-        return tuple(evaluate(program, leaves))
+    name = name_of_batch()
 
-    def function(*leaves: Array) -> Sequence[Array]:
-        axes = tuple([0 if flag else None for flag in flags])
-        found: Sequence[Array] = vmap(one, axes, axis_size=size)(*leaves)
-        return found
+    def function(*leaves: Array) -> list[Array]:
+        trace = BatchTrace(size, name)
+        with running(trace), named_axis(trace):
+            inputs = [
+                trace.input(leaf, var.label or "") if flag else leaf
+                for leaf, var, flag in zip(leaves, program.inputs, flags, strict=True)
+            ]
+            return [_of_all(trace, result) for result in evaluate(program, inputs)]
 
     labels = [var.label for var in program.inputs]
     traced, captured = trace_flat(function, avals, f"{program.name}_batched", labels)
     assert not captured
     return traced
+
+
+def _of_all(trace: BatchTrace, result: Array) -> Array:
+    """A result with the batch axis first, also where it is the same for all examples."""
+    if isinstance(result, BatchTracer) and result._trace is trace:
+        return result.value
+    if is_opaque(shape_dtype(result)):
+        return repeat_p(result, count=trace.size, outer=0)
+    return np.broadcast_to(result, (trace.size, *shape_of(result)))
 
 
 def fill_zeros(gs: Sequence[Array | None], program: Graph) -> list[Array]:
@@ -134,5 +155,6 @@ __all__ = [
     "floating",
     "forward_backward",
     "is_floating",
+    "is_opaque",
     "pushforward",
 ]

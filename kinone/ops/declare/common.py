@@ -14,7 +14,8 @@ Rule = Callable[..., Any]
 Samples = Callable[[], Sequence[Any]]
 
 
-_PYTHON_TYPES: dict[str, type] = {"i": int, "f": float, "c": complex}
+# The types of Python's numbers; integers that no int64 holds are uint64 or objects to NumPy.
+_PYTHON_TYPES: dict[str, type] = {"i": int, "u": int, "O": int, "f": float, "c": complex}
 
 
 def promote(ufunc: Rule, *avals: ShapeDtype) -> np.dtype[Any]:

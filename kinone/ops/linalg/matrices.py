@@ -27,7 +27,12 @@ _DOUBLE = np.dtype(np.float64)
 
 
 def floating(*avals: ShapeDtype) -> np.dtype[Any]:
-    """The dtype in which `np.linalg` answers: integers and booleans count as float64."""
+    """The dtype in which `np.linalg` answers: integers and booleans count as float64.
+
+    Raises `TypeError` for float16.
+    """
+    if any(a.dtype == np.float16 for a in avals):
+        raise TypeError("array type float16 is unsupported in linalg")
     wide = [a if a.dtype.kind in "fc" else ShapeDtype(a.shape, _DOUBLE) for a in avals]
     return result_type(*[ShapeDtype(a.shape, a.dtype) for a in wide])
 

@@ -161,13 +161,22 @@ def cond(x: Array, p: Any = None) -> Array:
     """How much a matrix can enlarge relative errors: ‖x‖ · ‖x⁻¹‖ in the norm `p`.
 
     None and 2 stand for the ratio of the largest to the smallest singular value, -2 for its
-    inverse. Raises `LinAlgError` for empty matrices, and in the other norms for singular ones.
+    inverse. That of a singular matrix is infinite. Raises `LinAlgError` for empty matrices.
     """
     x = matrices(x)
     if 0 in shape_of(x)[-2:]:
         raise LinAlgError("cond is not defined on empty arrays")
     if p is None or p in (2, -2):
         s = svd(x, compute_uv=False)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-    x = squares(x)
-    return norm(x, p, axis=(-2, -1)) * norm(inv(x), p, axis=(-2, -1))
+        above, below = (s[..., -1], s[..., 0]) if p == -2 else (s[..., 0], s[..., -1])
+        singular = below == 0
+        found = above / np.where(singular, 1, below)
+    else:
+        x = squares(x)
+        # By the factors with which `inv` would find out: it has no result for the whole stack.
+        singular = np.linalg.slogdet(stop_gradient(x))[0] == 0
+        unit = np.eye(shape_of(x)[-1], dtype=floating(x))
+        regular = np.where(singular[..., None, None], unit, x)
+        found = norm(x, p, axis=(-2, -1)) * norm(inv(regular), p, axis=(-2, -1))
+    lost = singular | np.isnan(found)
+    return np.where(lost & ~np.any(np.isnan(x), axis=(-2, -1)), np.inf, found)

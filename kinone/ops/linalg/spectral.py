@@ -261,13 +261,14 @@ def triangle(a: Array, uplo: str) -> Array:
     digits, lest rounding decide) stands for its triangle alone, and the derivative is that of the
     triangle's elements.
     """
-    n = shape_of(a)[-1]
+    n, dtype = shape_of(a)[-1], floating(a)
+    a = a if a.dtype == dtype else a.astype(dtype)  # differences of integers could overflow
     below = np.tri(n, k=-1, dtype=bool)
     other = below.T if uplo == "L" else below
     mirrored = np.where(other, adjoint(a), a)
     fixed = stop_gradient(a)
     apart = np.max(np.abs(fixed - adjoint(fixed)), axis=(-2, -1), initial=0)
-    rounding = np.sqrt(np.finfo(floating(a)).eps).astype(apart.dtype)
+    rounding = np.sqrt(np.finfo(dtype).eps).astype(apart.dtype)
     alone = apart > rounding * np.max(np.abs(fixed), axis=(-2, -1), initial=0)
     return np.where(alone[..., None, None], mirrored, a + stop_gradient(mirrored - a))
 
@@ -313,6 +314,8 @@ def _pivots(v: Array) -> tuple[Array, Array]:
     LAPACK scales the vectors to length 1, and turns them until their largest element is real; so
     it stays real, and that settles the phase of the derivative.
     """
+    if shape_of(v)[-2] == 0:
+        return np.zeros(shape_of(v), bool), np.zeros(shape_of(v)[:-1], real_dtype(v.dtype))
     size = np.where(np.imag(v) == 0, np.abs(np.real(v)), 0)
     place = np.argmax(size, axis=-2)
     chosen = np.arange(shape_of(v)[-2])[:, None] == place[..., None, :]

@@ -27,7 +27,8 @@ def cond(
     same shapes and dtypes. Where `pred` differs between the examples of a `vmap` both run, and each
     example takes its result.
 
-    Raises `ControlFlowError` (a `TypeError`) when `pred` is no scalar or the results differ in kind.
+    Raises `ControlFlowError` (a `TypeError`) when `pred` is no scalar or the results differ in
+    kind.
 
         >>> float(cond(3.0 > 2.0, lambda x: x + 1, lambda x: x - 1, 10.0))
         11.0
@@ -101,7 +102,7 @@ def _staged_branch(
     first = traced[0]
     for other in traced[1:]:
         if other.out_tree != first.out_tree:
-            raise _different(name, first.out_tree, other.out_tree)
+            raise _different(name, first.result, other.result)
     kinds = [
         _common(name, path, [each.program.outputs[i].aval for each in traced])
         for i, path in enumerate(tree.treedef_paths(first.out_tree))

@@ -9,19 +9,21 @@ from ... import source, tree
 from ...core import Array, ShapeDtype, Tracer, is_number, leaf_error, shape_dtype
 from ...errors import ControlFlowError
 from ...graph import trace_flat
+from ...ops.declare import result_type
 from ...ops.shape import astype
 from ..batch import BatchTracer
 from ..forward import ForwardTracer
+from ..record import UNKNOWN, RecordTracer
 from ..reverse import ReverseTracer
 
 
 def peek(value: Array) -> Array | None:
     """The numbers behind a traced value, of all examples at once; None where there are none yet."""
     while isinstance(value, Tracer):
-        if not isinstance(value, (ReverseTracer, ForwardTracer, BatchTracer)):
+        if not isinstance(value, (ReverseTracer, ForwardTracer, BatchTracer, RecordTracer)):
             return None
         value = value.value
-    return value
+    return None if value is UNKNOWN else value
 
 
 def differs(value: Array) -> bool:
@@ -67,6 +69,11 @@ class TracedTree:
 
         self.program, self.captured = trace_flat(flat, avals, name_of(fun))
 
+    @property
+    def result(self) -> Any:
+        """The result's tree, with the kinds of its leaves."""
+        return tree.unflatten(self.out_tree, [atom.aval for atom in self.program.outputs])
+
 
 def check_carry(name: str, before: Any, after: Any) -> None:
     """Raises with a table unless the carry has kept its tree, shapes and dtypes."""
@@ -82,7 +89,7 @@ def check_carry(name: str, before: Any, after: Any) -> None:
         if not is_number(y):
             raise leaf_error(path or "the carry", y, name)
         was, now = shape_dtype(x), shape_dtype(y)
-        if was.shape != now.shape or (was.dtype != now.dtype and not was.weak and not now.weak):
+        if was.shape != now.shape or not _becomes(was, now):
             rows.append(f"\n  {path or 'carry'}: {was} goes in, {now} comes out")
     if rows:
         raise ControlFlowError(
@@ -90,6 +97,16 @@ def check_carry(name: str, before: Any, after: Any) -> None:
             "  Start with an array of that shape and dtype, or convert it back with "
             "y.astype(x.dtype)."
         )
+
+
+def _becomes(was: ShapeDtype, now: ShapeDtype) -> bool:
+    """Whether a carry of one kind may go on as another: a Python number settles in the dtype that
+    the body makes of it, unless that is a lesser one; an array keeps its dtype."""
+    if was.dtype == now.dtype:
+        return True
+    if was.weak:
+        return result_type(was, now) == now.dtype
+    return now.weak and result_type(was, now) == was.dtype
 
 
 def staged_body(
@@ -112,8 +129,7 @@ def staged_body(
         new, new_tree = tree.flatten(pick(after))
         check_carry(name, tree.unflatten(carry_tree, kinds), pick(after))
         settled = [
-            ShapeDtype(b.shape, a.dtype if b.weak else b.dtype) if a.weak else a
-            for a, b in zip(kinds, new, strict=True)
+            ShapeDtype(b.shape, b.dtype) if a.weak else a for a, b in zip(kinds, new, strict=True)
         ]
         if settled == kinds:
             break

@@ -14,7 +14,16 @@ import numpy as np
 from ...core import Array, Primitive, ShapeDtype, shape_dtype
 from ...graph import Graph, evaluate, trace_flat
 from ...ops.samples import Sample, values
-from ..split import batched, fill_zeros, floating, forward_backward, is_floating, pushforward
+from ..records import choose_p, placeholder
+from ..split import (
+    batched,
+    fill_zeros,
+    floating,
+    forward_backward,
+    is_floating,
+    is_opaque,
+    pushforward,
+)
 
 
 def _impl(index: Array, *operands: Array, branches: Sequence[Callable[..., Any]]) -> Any:
@@ -69,8 +78,12 @@ def _padded(
 ) -> list[Array]:
     found = list(results[:count])
     for i, avals in enumerate(kept):
-        found += results[count:] if i == index else [np.zeros(a.shape, a.dtype) for a in avals]
+        found += results[count:] if i == index else list(map(_nothing, avals))
     return found
+
+
+def _nothing(aval: ShapeDtype) -> Array:
+    return placeholder(aval) if is_opaque(aval) else np.zeros(aval.shape, aval.dtype)
 
 
 def _own(index: int, kept: Sequence[Sequence[ShapeDtype]], leaves: Sequence[Array]) -> list[Array]:
@@ -122,6 +135,8 @@ def _repeated(branch: Graph, size: int) -> Graph:
 
 def select(index: Array, results: Sequence[Array]) -> Array:
     """For each example the result of the branch that its index chooses; clamped as in `switch`."""
+    if is_opaque(shape_dtype(results[0])):  # a loop's record: of the one branch that has it
+        return choose_p(*results)
     chosen = results[0]
     for number, result in enumerate(results[1:], 1):
         taken = np.reshape(index >= number, (-1, *[1] * (len(np.shape(result)) - 1)))

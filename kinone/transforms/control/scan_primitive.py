@@ -16,7 +16,7 @@ import numpy as np
 from ...core import Array, Primitive, ShapeDtype, shape_dtype
 from ...graph import Constant, Graph, Var, evaluate, flat_graph, trace_flat
 from ...ops.samples import Sample, values
-from ..split import batched, forward_backward, is_floating, pushforward
+from ..split import batched, forward_backward, is_floating, is_opaque, pushforward
 
 
 def _scan(
@@ -185,7 +185,7 @@ def _run_vjp(wanted: Sequence[bool], xs: Sequence[Array], params: dict[str, Any]
     found = bind_scan(forward, fixed, carry, sequences, parts.length, parts.reverse)
     count = len(parts.body.outputs)
     ys, kept = found[:count], found[count:]
-    out_carry, out_rest = parts.outputs([a.aval for a in parts.body.outputs])
+    _, out_rest = parts.outputs([a.aval for a in parts.body.outputs])
     sums = picked(fixed, w_fixed)
     moved = picked(carry, carry_moves)
     # backward: (*fixed, *kept, *cotangents of the floating outputs) ↦ cotangents of
@@ -294,12 +294,13 @@ def _batch(size: int, flags: Sequence[bool], *xs: Array, **params: Any) -> tuple
         for x, flag in zip(carry, f_carry, strict=True)
     ]
     sequences = [
-        np.moveaxis(x, 0, 1) if flag else x for x, flag in zip(sequences, f_sequences, strict=True)
+        np.moveaxis(x, 0, 1) if flag and not is_opaque(shape_dtype(x)) else x
+        for x, flag in zip(sequences, f_sequences, strict=True)
     ]
     body = batched(parts.body, size, [*f_fixed, *[True] * len(carry), *f_sequences])
     found = bind_scan(body, fixed, carry, sequences, parts.length, parts.reverse)
     last, stacks = parts.outputs(found)
-    return (*last, *[np.moveaxis(x, 1, 0) for x in stacks])
+    return (*last, *[x if is_opaque(shape_dtype(x)) else np.moveaxis(x, 1, 0) for x in stacks])
 
 
 def _by_run(*_: Any) -> Any:

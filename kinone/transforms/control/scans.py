@@ -46,12 +46,25 @@ def scan(
         >>> float(carry), ys
         (6.0, array([0., 0., 2., 9.]))
     """
+    return _scan("scan", f, init, xs, length, reverse, checkpoint)
+
+
+def _scan(
+    name: str,
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    length: int | None = None,
+    reverse: bool = False,
+    checkpoint: int | None = None,
+) -> tuple[Any, Any]:
+    """`scan`, for the function whose `name` stands in messages."""
     leaves, xs_tree = tree.flatten(xs)
     trips = _length(leaves, tree.treedef_paths(xs_tree), length)
     if checkpoint is not None:
-        return _in_segments(f, init, xs, trips, reverse, checkpoint)
+        return _in_segments(name, f, init, xs, trips, reverse, checkpoint)
     if staging():
-        return _staged_scan(f, init, leaves, xs_tree, trips, reverse)
+        return _staged_scan(name, f, init, leaves, xs_tree, trips, reverse)
     if trips == 0:
         slices = tree.unflatten(
             xs_tree, [ShapeDtype(kind(x).shape[1:], kind(x).dtype) for x in leaves]
@@ -65,7 +78,7 @@ def scan(
     for trip in order:
         returned = f(carry, tree.unflatten(xs_tree, [column[trip] for column in columns]))
         after, collected[trip] = _pair(f, returned)
-        check_carry("scan", carry, after)
+        check_carry(name, carry, after)
         carry = after
     structure = tree.structure(collected[order[0]])
     if structure.num_leaves == 0:
@@ -107,9 +120,14 @@ def _length(leaves: Sequence[Array], paths: Sequence[str], length: int | None) -
 
 
 def _staged_scan(
-    f: Callable[..., Any], init: Any, leaves: Sequence[Array], xs_tree: tree.TreeDef, trips: int,
+    name: str,
+    f: Callable[..., Any],
+    init: Any,
+    leaves: Sequence[Array],
+    xs_tree: tree.TreeDef,
+    trips: int,
     reverse: bool,
-) -> tuple[Any, Any]:  # fmt: skip
+) -> tuple[Any, Any]:
     carry, carry_tree = tree.flatten(init)
     slices = [ShapeDtype(shape_dtype(x).shape[1:], shape_dtype(x).dtype) for x in leaves]
     in_tree = tree.structure((init, tree.unflatten(xs_tree, leaves)))
@@ -119,7 +137,7 @@ def _staged_scan(
 
     body.__name__ = name_of(f)
     made, start = staged_body(
-        "scan", body, carry, slices, in_tree, carry_tree, lambda result: result[0]
+        name, body, carry, slices, in_tree, carry_tree, lambda result: result[0]
     )
     found = bind_scan(made.program, made.captured, start, leaves, trips, reverse)
     result: tuple[Any, Any] = tree.unflatten(made.out_tree, found)
@@ -127,7 +145,7 @@ def _staged_scan(
 
 
 def _in_segments(
-    f: Callable[..., Any], init: Any, xs: Any, trips: int, reverse: bool, size: int
+    name: str, f: Callable[..., Any], init: Any, xs: Any, trips: int, reverse: bool, size: int
 ) -> tuple[Any, Any]:
     """A scan of scans: of each inner one reverse mode keeps the operands alone."""
     if size < 1:
@@ -139,19 +157,18 @@ def _in_segments(
         return tree.map(lambda x: x[start:stop], xs)
 
     def segment(carry: Any, chunk: Any) -> tuple[Any, Any]:
-        found: tuple[Any, Any] = remat(lambda c, x: scan(f, c, x, length=size, reverse=reverse))(
-            carry, chunk
-        )
+        inner = remat(lambda c, x: _scan(name, f, c, x, size, reverse))
+        found: tuple[Any, Any] = inner(carry, chunk)
         return found
 
     main = part(cut, trips) if reverse else part(0, cut)
     chunks = tree.map(lambda x: np.reshape(x, (whole, size, *np.shape(x)[1:])), main)
-    carry, ys = scan(segment, init, chunks, length=whole, reverse=reverse)
+    carry, ys = _scan(name, segment, init, chunks, whole, reverse)
     ys = tree.map(lambda y: np.reshape(y, (whole * size, *np.shape(y)[2:])), ys)
     if not rest:
         return carry, ys
     tail = part(0, cut) if reverse else part(cut, trips)
-    carry, last = scan(f, carry, tail, length=rest, reverse=reverse)
+    carry, last = _scan(name, f, carry, tail, rest, reverse)
     parts = (last, ys) if reverse else (ys, last)
     return carry, tree.map(lambda a, b: np.concatenate([a, b]), *parts)
 
@@ -164,7 +181,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
         >>> map(lambda x: x * x, np.arange(4.0))
         array([0., 1., 4., 9.])
     """
-    return scan(lambda _, x: (None, f(x)), None, xs)[1]
+    return _scan("map", lambda _, x: (None, f(x)), None, xs)[1]
 
 
 def fori_loop(
@@ -200,6 +217,9 @@ def fori_loop(
     if trips == 0:
         return init_val
     counter = np.arange(int(first), int(last))
-    return scan(lambda val, i: (body_fun(i, val), None), init_val, counter, checkpoint=checkpoint)[
-        0
-    ]
+
+    def body(val: Any, i: Array) -> tuple[Any, None]:
+        return body_fun(i, val), None
+
+    body.__name__ = name_of(body_fun)
+    return _scan("fori_loop", body, init_val, counter, checkpoint=checkpoint)[0]

@@ -15,16 +15,11 @@ from ... import source
 from ...core import Array, Primitive, ShapeDtype, shape_dtype
 from ...errors import MissingRuleError
 from ...graph import Graph, evaluate, flat_graph
+from ..records import Record
 from ..split import batched
 from .common import kind
 from .scan_primitive import program
 from .while_common import batched_loop, carry_shape, where_running
-
-
-class Record(list[Any]):
-    """What each trip of a loop kept for the backward pass, the first trip first."""
-
-    aval = ShapeDtype((), np.dtype(object))
 
 
 def keeping_the_carry(
@@ -114,21 +109,20 @@ def _replay_batch(
     constants: int,
     sums: int,
 ) -> tuple[Array, ...]:
-    if not flags[0]:
-        raise MissingRuleError(
-            f"vmap over the cotangents of a while_loop in a traced function, at {source.here()}, "
-            "has no rule\n  Take the Jacobian with jacfwd, or write scan or fori_loop with fixed "
-            "bounds."
-        )
     fixed = operands[:constants]
     rest = [
         x if flag else np.broadcast_to(x, (size, *np.shape(x)))
         for x, flag in zip(operands[constants:], flags[1 + constants :], strict=True)
     ]
-    n_kept = len(body.inputs) - constants - (len(rest) - sums)
-    every = batched(
-        body, size, [*flags[1 : 1 + constants], *[True] * (len(body.inputs) - constants)]
-    )
+    n_carry = len(rest) - sums
+    n_kept = len(body.inputs) - constants - n_carry
+    of_all = [*flags[1 : 1 + constants], *[flags[0]] * n_kept, *[True] * n_carry]
+    every = batched(body, size, of_all)
+    if not flags[0]:  # one loop, and several cotangents: each trip is one of all of them
+        found: tuple[Array, ...] = replay_p(
+            record, *fixed, *rest, body=every, constants=constants, sums=sums
+        )
+        return found
 
     def masked(*leaves: Array) -> list[Array]:
         f, kept = leaves[:constants], leaves[constants : constants + n_kept]

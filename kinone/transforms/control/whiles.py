@@ -27,10 +27,12 @@ def while_loop(
 
     The value keeps its tree, shapes and dtypes. Reverse mode works: the trips are recorded, and
     `checkpoint=k` records the value of every k-th trip alone and computes the rest again (in a
-    traced function: of every trip). Under `vmap` the loop goes on while any example's does.
+    traced function: of every trip). Under `vmap` the loop goes on while any example's does. Inside
+    a traced function, where the number of trips is not known, reverse mode cannot itself be
+    differentiated; `scan` and `fori_loop` with fixed bounds can.
 
-    Raises `ControlFlowError` (a `TypeError`) when `cond_fun` returns no scalar or the value
-    changes its kind.
+    Raises `ControlFlowError` (a `TypeError`) when `cond_fun` returns anything but one boolean, or
+    the value changes its kind.
 
         >>> float(while_loop(lambda x: x < 100.0, lambda x: x * x, 3.0))
         6561.0
@@ -38,11 +40,11 @@ def while_loop(
         >>> float(grad(lambda x: while_loop(lambda v: v < 100.0, lambda v: v * v, x))(3.0))
         17496.0
     """
+    if checkpoint is not None and checkpoint < 1:
+        raise ControlFlowError(f"checkpoint is {checkpoint}; 1 or more, at {source.here()}")
     if staging():
         return _staged_while(cond_fun, body_fun, init_val, checkpoint is not None)
     if checkpoint is not None:
-        if checkpoint < 1:
-            raise ControlFlowError(f"checkpoint is {checkpoint}; 1 or more, at {source.here()}")
 
         def segment(val: Any) -> Any:
             return _python_while(cond_fun, body_fun, val, checkpoint)
@@ -53,11 +55,13 @@ def while_loop(
 
 def _ask(cond_fun: Callable[[Any], Array], val: Any) -> Array:
     going = cond_fun(val)
-    if not is_number(going) or shape_dtype(going).shape != ():
-        kind = shape_dtype(going) if is_number(going) else type(going).__name__
+    known = shape_dtype(going) if is_number(going) else None
+    if known is None or known.shape != () or known.dtype.kind != "b":
         raise ControlFlowError(
-            f"the condition of while_loop is a scalar, and {name_of(cond_fun)} returned {kind}, "
-            f"at {source.here()}\n  Reduce it with np.any or np.all."
+            f"the condition of while_loop is one boolean, and {name_of(cond_fun)} returned "
+            f"{known or type(going).__name__}, at {source.here()}\n"
+            "  Write a comparison (val > 0), and np.any or np.all around an array. The condition "
+            "comes first: while_loop(cond_fun, body_fun, init_val)."
         )
     return going
 

@@ -1,0 +1,101 @@
+"""Static arguments: which they are, and what of their values is a part of the signature."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import source
+from ..errors import StaticArgumentError
+from ..transforms.arguments import parameter_names
+
+
+def name_of(fun: Callable[..., Any]) -> str:
+    return getattr(fun, "__name__", type(fun).__name__)
+
+
+def static_places(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] | None,
+    argnames: str | Sequence[str] | None,
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Static parameters by name and by place: each is static however it is passed."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums or ())
+    names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
+    try:
+        parameters = inspect.signature(fun).parameters
+    except (TypeError, ValueError):
+        return names, tuple(n for n in numbers if n >= 0)
+    positional = [
+        p.name
+        for p in parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    takes_names = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for number in numbers:
+        if number < 0 and takes_any:
+            raise StaticArgumentError(
+                f"static_argnums has {number}, and {name_of(fun)} takes any number of arguments, "
+                f"at {source.here()}\n  Count from the front."
+            )
+        if not takes_any and not -len(positional) <= number < len(positional):
+            raise StaticArgumentError(
+                f"static_argnums has {number}, and {name_of(fun)} has {len(positional)} positional "
+                f"parameters, at {source.here()}"
+            )
+    for name in names:
+        if name not in parameters and not takes_names:
+            raise StaticArgumentError(
+                f"static_argnames has {name!r}, which is no parameter of {name_of(fun)}, "
+                f"at {source.here()}\n  It has: {', '.join(parameters)}."
+            )
+    places = {n % len(positional) if n < 0 else n for n in numbers}
+    places |= {positional.index(name) for name in names if name in positional}
+    all_names = {*names, *[positional[n] for n in places if n < len(positional)]}
+    return tuple(sorted(all_names)), tuple(sorted(places))
+
+
+def frozen(value: Any) -> Hashable:
+    """What stands for a static value in a signature: equal only for values that are the same.
+
+    `1`, `1.0` and `True` are three values, `0.0` and `-0.0` are two, also inside of tuples; an
+    array counts by its dtype, shape and bytes at this moment. Raises `TypeError` for a value that
+    has no hash.
+    """
+    kind = type(value)
+    if kind in (int, str, bool, type(None)):
+        return (kind, value)
+    if kind is float:
+        return (kind, value.hex() if math.isfinite(value) else repr(value))
+    if kind is tuple:
+        return (kind, *[frozen(each) for each in value])
+    if isinstance(value, np.ndarray):
+        return (kind, value.dtype, value.shape, value.tobytes())
+    if isinstance(value, np.generic):
+        return (kind, value.dtype, value.tobytes())
+    hash(value)
+    return (kind, value)
+
+
+def frozen_statics(
+    statics: dict[int | str, Any], fun: Callable[..., Any]
+) -> tuple[tuple[int | str, Hashable], ...]:
+    """All static values of a call. Raises `StaticArgumentError` for one that has no hash."""
+    found = []
+    for place, value in statics.items():
+        try:
+            found.append((place, frozen(value)))
+        except TypeError:
+            name = place if isinstance(place, str) else parameter_names(fun, place + 1)[place]
+            raise StaticArgumentError(
+                f"the static argument {name} of {name_of(fun)} is a {type(value).__name__}, which "
+                f"has no hash, at {source.here()}\n"
+                "  Pass a tuple for a list, a frozen dataclass for a dict, or do not make it "
+                "static."
+            ) from None
+    return tuple(found)
