@@ -17,6 +17,7 @@ RUNS: tuple[tuple[str, dict[str, str]], ...] = (
     ("import_time", {}),
     ("mlp", {}),
     ("mlp", {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}),
+    ("jit", {}),
     ("optimizers", {}),
     ("resnet", {}),
     ("memory", {}),

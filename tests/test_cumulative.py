@@ -215,10 +215,6 @@ def test_what_ufuncs_do_not_do() -> None:
             kn.vjp(f, V)
     with pytest.raises(MissingRuleError, match=r"np\.where\(mask, np\.sin"):
         kn.vjp(lambda x: np.sin(x, where=V > 0), V)
-    with pytest.raises(MissingRuleError, match="accumulate"):
-        kn.vjp(np.subtract.accumulate, V)
-    with pytest.raises(MissingRuleError, match="reduceat"):
-        kn.vjp(lambda x: np.maximum.reduceat(x, [0, 2]), V)
     with pytest.raises(TypeError):
         kn.vjp(lambda x: np.less(x, 1.0, dtype=np.float64), V)
     same(kn.vjp(lambda x: np.sin(x, where=True, casting="same_kind", order="C"), V)[0], np.sin(V))
@@ -257,3 +253,99 @@ def test_refuses_what_numpy_refuses(f: Any) -> None:
         kn.vjp(f, A)
     with pytest.raises(plain.type):
         kn.graph(f)(A)
+
+
+# ---- ufuncs that no function of NumPy's is named after -------------------------------------------
+
+FOLDED = [
+    np.fmax, np.fmin, np.logaddexp, np.logaddexp2, np.hypot, np.subtract, np.divide,
+]  # fmt: skip
+M = values(3, 4)
+MASK = np.array([[True, False, True, True], [False, False, True, True], [True, False, False, True]])
+
+
+@pytest.mark.parametrize("ufunc", FOLDED, ids=lambda ufunc: ufunc.__name__)
+def test_reductions_by_any_ufunc(ufunc: np.ufunc) -> None:
+    check_everything(lambda x: ufunc.reduce(x), M)
+    check_everything(lambda x: ufunc.reduce(x, axis=-1, keepdims=True), M)
+    check_everything(lambda x: ufunc.reduce(x, 1, initial=2.0), M)
+    check_everything(lambda x: ufunc.reduce(x, where=MASK, initial=1.5), M)
+    check_everything(lambda x: ufunc.accumulate(x, axis=1), M)
+    check_everything(lambda x: ufunc.reduceat(x, [0, 2, 1, 1]), V)
+    check_values(lambda x: ufunc.reduce(x, dtype=np.float32), M)
+    check_values(lambda x: ufunc.reduce(x), np.array(2.0))
+    check_values(lambda x: ufunc.reduce(x, axis=()), M)
+    check_values(lambda x: ufunc.accumulate(x), V[:0])
+    if ufunc not in (np.subtract, np.divide):
+        check_everything(lambda x: ufunc.reduce(x, axis=None), M)
+        check_everything(lambda x: ufunc.reduce(x, axis=(0, 1)), M)
+
+
+def test_reductions_of_integers_by_any_ufunc() -> None:
+    numbers = np.array([[12, 18, 30], [8, 4, 6]], np.int16)
+    for ufunc in (np.gcd, np.lcm, np.bitwise_and, np.bitwise_xor, np.subtract, np.divide):
+        for f in (ufunc.reduce, ufunc.accumulate, lambda x, u=ufunc: u.reduce(x, axis=1)):
+            same(kn.graph(f)(numbers)(numbers), f(numbers))
+    same(kn.graph(np.logical_xor.reduce)(numbers)(numbers), np.logical_xor.reduce(numbers))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.subtract.reduce(x, axis=None),
+        lambda x: np.divide.reduce(x, axis=(0, 1)),
+        lambda x: np.fmax.reduce(x[:, :0], axis=1),
+        lambda x: np.fmax.reduce(x, where=MASK),
+        lambda x: np.less.reduce(x),
+        lambda x: np.divmod.reduce(x),
+        lambda x: np.divide.reduce(x, dtype=int),
+        lambda x: np.fmax.reduce(x, axis=[0]),
+        lambda x: np.subtract.accumulate(x, axis=None),
+        lambda x: np.add.reduceat(x, [3]),
+        lambda x: np.add.reduceat(x, 0),
+    ],
+    ids=range(11),
+)
+def test_reductions_that_numpy_refuses(f: Any) -> None:
+    with pytest.raises(Exception) as plain:
+        f(M)
+    with pytest.raises(plain.type):
+        kn.vjp(f, M)
+
+
+def test_sums_over_no_slices() -> None:
+    check_values(lambda x: np.add.reduceat(x, []), V)
+    check_values(lambda x: np.add.reduceat(x, [], axis=1), M)
+
+
+def test_unwrap_of_one_angle() -> None:
+    for shape in ((3, 1), (1,), (2, 0)):
+        check_everything(np.unwrap, values(*shape))
+
+
+def test_interp_beside_infinity() -> None:
+    inf = np.inf
+    x = np.array([-inf, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, inf, np.nan])
+    for xp, fp in (
+        ([0.0, 1.0, 2.0], [10.0, inf, 3.0]),
+        ([0.0, 1.0], [10.0, inf]),
+        ([-inf, 1.0, 2.0], [10.0, 4.0, 3.0]),
+        ([-1.0, 1.0, inf], [10.0, 4.0, 3.0]),
+        ([0.0, 1.0, 2.0], [1.0, np.nan, 3.0]),
+    ):
+        with np.errstate(invalid="ignore"):
+            check_values(lambda x, xp=xp, fp=fp: np.interp(x, xp, fp), x)
+            y, pull = kn.vjp(lambda fp, xp=xp: np.interp(x[:-1], xp, fp), np.array(fp))
+            assert np.isfinite(pull(np.ones_like(y))[0]).all()
+    # The value of a point itself belongs to that point, whatever stands beside it.
+    fp = np.array([10.0, inf])
+    with np.errstate(invalid="ignore"):
+        (of_fp,) = kn.vjp(lambda fp: np.interp(np.array([0.0]), [0.0, 1.0], fp), fp)[1](np.ones(1))
+    np.testing.assert_array_equal(of_fp, [1.0, 0.0])
+    with pytest.raises(TypeError):
+        kn.vjp(lambda x: np.interp(x, [0.0, 1.0], [1.0, 2.0]), np.array([0.5j]))
+
+
+def test_hypot_of_one_number() -> None:
+    check_values(lambda x: np.hypot.reduce(x), np.array([-3.0]))
+    check_values(lambda x: np.hypot.reduce(x, axis=()), M)

@@ -159,3 +159,36 @@ def test_activations(f: Any) -> None:
         agree(f, np.array([1, 0, 3], dtype))
     for dtype in ("float16", "float32", "float64"):
         assert np.asarray(f(np.array([1, 0], dtype))).dtype == dtype
+
+
+def test_python_integers_of_any_size() -> None:
+    for big in (10**40, 2**63, -(10**40)):
+        for f in (
+            lambda x, n=big: x + n,
+            lambda x, n=big: n * x,
+            lambda x, n=big: np.maximum(x, n),
+            lambda x, n=big: np.where(x > 0, x, n),
+            lambda x, n=big: x < n,
+        ):
+            for dtype in (np.float32, np.float64):
+                x = np.ones(2, dtype)
+                got, want = kn.graph(f)(x)(x), f(x)
+                assert got.dtype == want.dtype
+                np.testing.assert_array_equal(got, want)
+        whole = np.ones(2, np.int64)
+        assert kn.graph(lambda x, n=big: x / n)(whole)(whole).dtype == np.float64
+        with pytest.raises(OverflowError):
+            kn.graph(lambda x, n=big: x + n)(whole)(whole)
+
+
+def test_closeness_to_python_numbers() -> None:
+    x = np.array([1.0, 2.0], np.float32)
+    for f in (
+        lambda x: np.isclose(x, 1 - 2.2e-16, rtol=0, atol=0),
+        lambda x: np.isclose(1 - 2.2e-16, x, rtol=0, atol=0),
+        lambda x: np.isclose(x, 1, rtol=np.float64(1e-9)),
+        lambda x: np.isclose(x, True),
+        lambda x: np.isclose(x, 1 + 1e-9j),
+    ):
+        np.testing.assert_array_equal(kn.vjp(f, x)[0], f(x))
+        np.testing.assert_array_equal(kn.graph(f)(x)(x), f(x))

@@ -328,3 +328,37 @@ def test_take_along_axis() -> None:
     check_everything(lambda x: np.take_along_axis(x, np.array([3, 3, 0]), None), X)
     with pytest.raises(IndexError):
         kn.vjp(lambda x: np.take_along_axis(x, np.zeros((3, 4, 1)), 2), X)
+
+
+def test_no_places() -> None:
+    x, y = np.arange(4.0), np.arange(6.0).reshape(2, 3)
+    for f, a in (
+        (lambda x: np.insert(x, [], []), x),
+        (lambda x: np.insert(x, (), 3.0), x),
+        (lambda x: np.insert(x, [], [], axis=1), y),
+        (lambda x: np.delete(x, ()), x),
+        (lambda x: np.delete(x, [], axis=1), y),
+        (lambda x: np.apply_along_axis(np.sum, 1, x), np.ones((4, 0))),
+    ):
+        check_everything(f, a)
+    with pytest.raises(IndexError):
+        kn.vjp(lambda x: np.delete(x, np.zeros(0)), x)
+    same(kn.vjp(lambda x: np.ix_(x, [1, 2]), x[:0])[0], np.ix_(x[:0], [1, 2]))
+    same(kn.vjp(lambda x: np.ix_(x, []), x)[0], np.ix_(x, []))
+
+
+def test_padding_of_no_axes() -> None:
+    x = np.array(3.0)
+    for mode in ("constant", "edge", "mean", "reflect", "linear_ramp", "wrap"):
+        for width in (0, 1, (1, 2)):
+            check_everything(lambda x, w=width, m=mode: np.pad(x, w, m), x)
+    with pytest.raises(ValueError, match="empty axis"):
+        kn.vjp(lambda x: np.pad(x, 1, "linear_ramp"), np.zeros(0))
+
+
+def test_axes_by_any_integers() -> None:
+    x, k = np.arange(12.0).reshape(3, 4), np.int8
+    check_everything(lambda x: np.vecdot(x, x, axes=[k(0), k(0), ()]), x)
+    check_everything(lambda x: np.vecdot(x, x, axes=[0, 0], keepdims=True), x)
+    check_everything(lambda x: np.vecdot(x, x, axes=[0, 0, 0], keepdims=True), x)
+    check_everything(lambda x: np.matmul(x, x, axes=[(k(1), k(0)), (0, 1), (0, 1)]), x)

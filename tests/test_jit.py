@@ -391,6 +391,24 @@ def f_of_n(x: Any, n: Any) -> Any:
 f_of_n.__name__ = "f"
 
 
+def test_static_arguments_that_are_traced() -> None:
+    f = kn.jit(lambda x, n: x**n, static_argnums=1)
+    with pytest.raises(StaticArgumentError, match="n of <lambda> is a value that grad traces"):
+        kn.grad(lambda x: f(x, x))(3.0)
+    assert kn.grad(lambda x: f(x, 3))(2.0) == 12.0
+
+
+def test_as_a_decorator_with_arguments() -> None:
+    @kn.jit(static_argnames="n", max_traces=1)
+    def power(x: Any, n: int) -> Any:
+        return x**n
+
+    assert power(2.0, n=3) == 8.0
+    assert power.__name__ == "power"
+    with pytest.raises(RetraceError):
+        power(2.0, n=4)
+
+
 def test_negative_static_place() -> None:
     f = kn.jit(lambda x, n: x**n, static_argnums=-1)
     assert f(2.0, 3) == f(2.0, n=3) == 8.0

@@ -568,3 +568,55 @@ def test_vmap_of_one_matrix_solves_once() -> None:
     (solve,) = [e for e in program.equations if e.primitive.name == "solve"]
     assert all(len(operand.aval.shape) == 2 for operand in solve.inputs)
     same(program(b), la.solve(a, b.T).T)
+
+
+@pytest.mark.parametrize("p", [None, 2, -2, 1, -1, np.inf, -np.inf, "fro"], ids=str)
+def test_condition_of_singular_matrices(p: Any) -> None:
+    singular = np.array([[1.0, 2.0], [2.0, 4.0]])
+    others: list[Any] = [
+        np.zeros((1, 1)),
+        np.zeros((2, 2)),
+        np.stack([np.zeros((2, 2)), np.array([[3.0, 1.0], [1.0, 2.0]])]),
+        np.array([[np.nan, 1.0], [1.0, 2.0]]),
+        np.full((2, 2), np.inf),
+        1e-200 * np.eye(2),
+    ]
+    for x in [singular, *others] if p not in (None, 2, -2) else others[:3]:
+        with np.errstate(all="ignore"):
+            want = np.linalg.cond(x, p)
+            np.testing.assert_allclose(kn.vjp(lambda x: np.linalg.cond(x, p), x)[0], want)
+            np.testing.assert_allclose(kn.graph(lambda x: np.linalg.cond(x, p))(x)(x), want)
+    pair = np.stack([np.zeros((2, 2)), np.array([[3.0, 1.0], [0.5, 2.0]])])
+    pulled = kn.vjp(lambda x: np.linalg.cond(x, p), pair)[1](np.ones(2))[0]
+    alone = kn.grad(lambda x: np.linalg.cond(x, p))(pair[1])
+    np.testing.assert_allclose(pulled[1], alone)
+
+
+def test_symmetric_matrices_of_small_integers() -> None:
+    for matrix in ([[100, 1], [1, 100]], [[127, 9], [9, 127]]):
+        for dtype in (np.int8, np.uint8, np.int64):
+            a = np.array(matrix, dtype)
+            for f in (np.linalg.eigvalsh, np.linalg.cholesky):
+                np.testing.assert_allclose(kn.graph(f)(a)(a), f(a), rtol=1e-12)
+    truths = np.eye(2, dtype=bool)
+    np.testing.assert_allclose(kn.graph(np.linalg.eigvalsh)(truths)(truths), [1.0, 1.0])
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0)], ids=str)
+def test_eigenvalues_of_nothing(shape: Any) -> None:
+    a = np.zeros(shape)
+    (w, v), pull = kn.vjp(lambda a: tuple(np.linalg.eig(a)), a)
+    assert (w.shape, v.shape) == (shape[:-1], shape)
+    assert pull((np.ones_like(w), np.ones_like(v)))[0].shape == shape
+    assert kn.jvp(np.linalg.eigvals, (a,), (a,))[1].shape == shape[:-1]
+
+
+def test_half_precision_is_refused() -> None:
+    empty = np.ones((0, 2), np.float16)
+    for f in (
+        lambda x: np.linalg.norm(x, 2),
+        lambda x: np.linalg.matrix_norm(x, ord=-2),
+        lambda x: np.linalg.lstsq(x, np.ones(0))[0],
+    ):
+        with pytest.raises(TypeError, match="float16"):
+            kn.graph(f)(empty)

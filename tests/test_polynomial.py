@@ -83,3 +83,43 @@ def test_refuses_what_numpy_refuses(f: Any) -> None:
         f(P)
     with pytest.raises(plain.type):
         kn.vjp(f, P)
+
+
+def test_polynomials_of_other_numbers() -> None:
+    for dtype in (np.int64, np.float16, np.bool_, np.float32):
+        zeros = np.array([1, 0, 1], dtype)
+        same(kn.graph(np.poly)(zeros)(zeros), np.poly(zeros))
+    pair = np.array([1 + 2j, 1 - 2j, 3])
+    same(kn.vjp(np.poly, pair)[0], np.poly(pair))
+    same(kn.vjp(lambda a: np.polymul(a, a), P[:0])[0], np.polymul(P[:0], P[:0]))
+    with pytest.raises(ValueError, match="1d"):
+        kn.vjp(lambda a: np.polymul(a, a), P[None])
+
+
+@pytest.mark.parametrize(
+    "ends", [(1j, 16j), (1 + 2j, -3 + 1j), (-2.0 + 0j, 5j)], ids=["turn", "spiral", "quarter"]
+)
+def test_geomspace_of_complex_numbers(ends: Any) -> None:
+    start, stop = (np.array(end) for end in ends)
+    check_values(lambda a, b: np.geomspace(a, b, 5), start, stop, vmap=False)
+    check_values(lambda a, b: np.geomspace(a, b, 4, endpoint=False), start, stop, vmap=False)
+    check_grads(lambda a, b: np.geomspace(a, b, 5), (start, stop), order=2)
+
+
+def test_geomspace() -> None:
+    check_everything(lambda a, b: np.geomspace(a, b, 5), np.array(-2.0), np.array(-7.0))
+    check_everything(
+        lambda a, b: np.geomspace(a, b, 4, axis=-1), np.array([1.0, 2.0]), np.array(5.0)
+    )
+    check_values(lambda a: np.geomspace(a, 3.0, 1), np.array(2.0))
+    with pytest.raises(ValueError, match="zero"):
+        kn.vjp(lambda a: np.geomspace(a, 3.0, 4), np.array(0.0))
+
+
+def test_logspace_of_several_bases() -> None:
+    base = np.array([2.0, 3.0])
+    for axis in (0, -1):
+        check_everything(lambda b, axis=axis: np.logspace(0, 2, 4, base=b, axis=axis), base)
+        check_everything(
+            lambda a, axis=axis: np.logspace(a, 2.0, 4, base=base, axis=axis), np.array(1.5)
+        )

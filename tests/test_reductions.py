@@ -342,3 +342,43 @@ def test_plain_arrays_get_numpys_own_answer() -> None:
     warnings.simplefilter("error")
     with pytest.raises(RuntimeWarning, match="All-NaN"):
         kn.ops.nanmax(np.array([np.nan]))
+
+
+def test_axes_of_a_number() -> None:
+    """0 and -1 are none of its axes to the reductions by a ufunc; the others refuse them."""
+    x = np.array(3.0)
+    functions: list[Any] = [
+        np.sum, np.prod, np.max, np.min, np.all, np.any, np.argmax, np.argmin, np.count_nonzero,
+        np.nansum, np.nanprod, np.nanmax, np.nanmin, np.nanargmax, np.nanmean, np.ptp,
+    ]  # fmt: skip
+    for f in functions:
+        for axis in (0, -1):
+            check_values(functools.partial(f, axis=axis), x, vmap=False)
+            same(kn.vjp(functools.partial(f, axis=axis, keepdims=True), x)[0], f(x, axis=axis))
+    for f in (*functions, np.mean, np.var, np.std):
+        for axis in (1, (0,)) if f in functions else (0, -1):
+            with pytest.raises(Exception) as plain:
+                f(x, axis=axis)
+            with pytest.raises(plain.type):
+                kn.vjp(functools.partial(f, axis=axis), x)
+    assert kn.grad(lambda x: np.sum(x * x, axis=0))(3.0) == 6.0
+    check_everything(lambda x: np.squeeze(x * x, axis=0), x)
+
+
+def test_no_list_of_axes() -> None:
+    for f in (np.sum, np.prod, np.mean, np.max, np.var, np.std, np.all, np.nansum, np.ptp):
+        with pytest.raises(TypeError):
+            f(X, axis=[0])
+        with pytest.raises(TypeError):
+            kn.vjp(functools.partial(f, axis=[0]), X)
+    check_values(lambda x: np.median(x, axis=[0, 1]), X)
+    check_values(lambda x: np.average(x, axis=[0, 1]), X)
+
+
+def test_deviations_as_integers() -> None:
+    numbers = np.array([1.0, 5.0, 12.0])
+    for f, x in ((np.std, numbers), (np.nanstd, numbers.astype(int))):
+        deviation = functools.partial(f, dtype=np.int64)
+        same(kn.graph(deviation)(x)(x), deviation(x))
+    with pytest.raises(TypeError):
+        kn.vjp(lambda x: np.std(x, axis=0, dtype=np.int64), X)

@@ -226,3 +226,43 @@ def test_refuses_what_numpy_refuses(f: Any) -> None:
         f(A)
     with pytest.raises(plain.type):
         kn.vjp(f, A)
+
+
+def test_digitize_by_falling_bins_that_nobody_knows() -> None:
+    x = np.array([0.5, 1.5, 2.0, 9.0])
+    for bins in (np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 3.0]), np.array([2.0]), x[:0]):
+        for right in (False, True):
+            check_values(lambda b, right=right: np.digitize(x, b, right), bins, vmap=len(bins) < 2)
+    bins = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    same(kn.vmap(lambda b: np.digitize(x, b))(bins), np.stack([np.digitize(x, b) for b in bins]))
+
+
+def test_positions_in_a_number_and_in_nothing() -> None:
+    x = np.array(3.0)
+    for f in (np.argsort, lambda x, axis: np.argpartition(x, 0, axis)):
+        for axis in (0, -1, None):
+            check_values(lambda x, f=f, axis=axis: f(x, axis=axis), x)
+    for shape in ((0,), (0, 4), (4, 0)):
+        for f in (np.partition, np.argpartition):
+            for axis in (None, 0, -1):
+                check_values(lambda x, f=f, axis=axis: f(x, (0, 7), axis), np.zeros(shape))
+    with pytest.raises(ValueError, match="out of bounds"):
+        kn.vjp(lambda x: np.argpartition(x, 1), x)
+
+
+def test_piecewise_of_a_number() -> None:
+    for number in (0.5, 3.0):
+        x = np.array(number)
+        check_everything(
+            lambda x: np.piecewise(x, [x < 1, x >= 1], [lambda t: t * t, lambda t: 3 * t]), x
+        )
+        check_values(lambda x: np.piecewise(x, x > 1, [lambda t: t * t, 7.0]), x)
+        check_values(lambda x: np.piecewise(x, [x > 1], [lambda t: t * t]), x)
+
+
+def test_isin_knows_its_kinds() -> None:
+    x = np.array([1.0, 2.0])
+    check_values(lambda x: np.isin(x, [1.0], kind="sort"), x)
+    for kind in ("nonsense", "table"):
+        with pytest.raises(ValueError, match=r"kind|table"):
+            kn.vjp(lambda x, kind=kind: np.isin(x, [1.0], kind=kind), x)

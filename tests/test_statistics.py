@@ -282,3 +282,47 @@ def test_bincount() -> None:
         kn.vjp(lambda w: np.bincount(x, w), weights[:2])
     with pytest.raises(TracerConversionError):
         kn.graph(np.bincount)(x)
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0, 0, 0], [1, np.nan, 1, 1], [1, np.inf, 1, 1]], ids=str)
+def test_weights_that_weigh_nothing(weights: Any) -> None:
+    x, w = np.array([3.0, 1.0, 2.0, 5.0]), np.array(weights)
+    for f in (np.quantile, np.percentile, np.nanquantile):
+        with pytest.raises(ValueError, match="Weights included NaN, inf or were all zero"):
+            kn.vjp(lambda x, f=f: f(x, 0.3, weights=w, method="inverted_cdf"), x)
+    x[1] = np.nan
+    if np.isfinite(w).all():
+        return
+    f = lambda x: np.nanquantile(x, 0.3, weights=w, method="inverted_cdf")  # noqa: E731
+    if np.isfinite(np.delete(w, 1)).all():  # the bad weight goes with NaN
+        same(kn.vjp(f, x)[0], f(x))
+
+
+def test_quantiles_of_nothing() -> None:
+    for shape, axis in (((0,), None), ((0, 3), 0), ((3, 0), 1), ((0, 3), 1)):
+        for f in (np.nanquantile, np.nanpercentile, np.nanmedian):
+            rest: Any = () if f is np.nanmedian else (0.3,)
+            x = np.zeros(shape)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                check_values(lambda x, f=f, rest=rest, axis=axis: f(x, *rest, axis=axis), x)
+
+
+def test_the_range_of_percentiles() -> None:
+    for f, match in ((np.percentile, r"Percentiles .*100"), (np.quantile, r"Quantiles .*1\]")):
+        for q in (np.nan, -1.0, 101.0):
+            with pytest.raises(ValueError, match=match):
+                kn.vjp(lambda x, f=f, q=q: f(x, q), np.ones(3))
+
+
+def test_histograms_by_traced_edges() -> None:
+    x, y, edges = np.array([0.2, 0.7, 1.4]), np.array([0.1, 1.9, 0.3]), np.array([0.0, 1.0, 2.0])
+    for f in (
+        lambda e: np.histogram2d(x, y, (e, e))[0],
+        lambda e: np.histogram2d(x, y, e)[0],
+        lambda e: np.histogram2d(x, y, 2, [[e[0], e[2]], [0.0, 2.0]])[0],
+        lambda e: np.histogramdd([x, y], [e, e])[0],
+        lambda e: np.histogram(x, e)[0],
+        lambda e: np.histogram(x, 2, (e[0], e[2]))[0],
+    ):
+        same(kn.vjp(f, edges)[0], f(edges))

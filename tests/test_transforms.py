@@ -913,3 +913,20 @@ def test_check_grads_of_a_network_to_third_order() -> None:
         return ops.logsumexp(h, axis=1)
 
     check_grads(f, ({"w": W, "b": B},), order=3, atol=1e-6, rtol=1e-6)
+
+
+def test_no_two_leaves_of_a_result_share_memory() -> None:
+    x, t = np.ones(3), np.full(3, 2.0)
+    same = lambda x: (x, x, x[:2])  # noqa: E731
+    results = [
+        kn.vmap(same)(np.ones((2, 3))),
+        kn.jvp(same, (x,), (t,)),
+        kn.vjp(same, x)[0],
+        kn.grad(lambda x: (np.sum(x * x), same(x)), has_aux=True)(x),
+        kn.value_and_grad(lambda x: x)(x[:1]),
+    ]
+    for result in results:
+        leaves = [leaf for leaf in kn.tree.leaves((x, t, result)) if isinstance(leaf, np.ndarray)]
+        for i, a in enumerate(leaves):
+            assert not any(np.shares_memory(a, b) for b in leaves[:i])
+            assert a.flags.writeable

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -181,8 +181,10 @@ class Jitted(Generic[P, R]):
         if not differences:
             return None
         found = min(differences, key=len)
-        return found or ["nothing but the structure of the arguments, how they were passed (by place or by name), "
-            "or values closed over"]
+        return found or [
+            "nothing but the structure of the arguments, how they were passed (by place or by name), "
+            "or values closed over"
+        ]
 
     def _remember(
         self,
@@ -285,14 +287,32 @@ def _labels(
     return argument_names(fun, hidden, {k: v for k, v in kwargs.items() if k not in statics})
 
 
+@overload
 def jit(
     fun: Callable[P, R],
+    *,
+    static_argnums: int | Sequence[int] | None = ...,
+    static_argnames: str | Sequence[str] | None = ...,
+    backend: str = ...,
+    max_traces: int | None = ...,
+) -> Jitted[P, R]: ...
+@overload
+def jit(
+    fun: None = None,
+    *,
+    static_argnums: int | Sequence[int] | None = ...,
+    static_argnames: str | Sequence[str] | None = ...,
+    backend: str = ...,
+    max_traces: int | None = ...,
+) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
+def jit(
+    fun: Callable[..., Any] | None = None,
     *,
     static_argnums: int | Sequence[int] | None = None,
     static_argnames: str | Sequence[str] | None = None,
     backend: str = "numpy",
     max_traces: int | None = None,
-) -> Jitted[P, R]:
+) -> Any:
     """The function compiled: traced once for each signature, then run as generated NumPy source.
 
     A signature is the structure of the arguments, each array's shape and dtype, and the values of
@@ -311,6 +331,8 @@ def jit(
     max_traces                        raises `RetraceError` with the difference to the nearest
                                       signature rather than trace more often
 
+    Without `fun` it is a decorator: `@jit(static_argnames="train")`.
+
     Raises `StaticArgumentError` for a static argument that cannot be hashed or does not exist.
 
         >>> import numpy as np
@@ -322,6 +344,14 @@ def jit(
         >>> norm.traces
         x: float64[2]  # at <doctest kinone.compile.jit.jit[2]>:1  norm(np.array([3.0, 4.0]))
     """
+    if fun is None:
+        return functools.partial(
+            jit,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            backend=backend,
+            max_traces=max_traces,
+        )
     check_callable(fun, "jit")
     if backend != "numpy":
         raise ValueError(f"backend is {backend!r}; there is 'numpy', at {source.here()}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import source
+from ..core import Tracer
 from ..errors import StaticArgumentError
 from ..transforms.arguments import parameter_names
 
@@ -24,7 +27,9 @@ def static_places(
     argnames: str | Sequence[str] | None,
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Static parameters by name and by place: each is static however it is passed."""
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums or ())
+    one = isinstance(argnums, (int, np.integer))
+    given: Any = (argnums,) if one else argnums or ()
+    numbers = tuple([operator.index(number) for number in given])
     names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
     try:
         parameters = inspect.signature(fun).parameters
@@ -63,22 +68,29 @@ def static_places(
 def frozen(value: Any) -> Hashable:
     """What stands for a static value in a signature: equal only for values that are the same.
 
-    `1`, `1.0` and `True` are three values, `0.0` and `-0.0` are two, also inside of tuples; an
-    array counts by its dtype, shape and bytes at this moment. Raises `TypeError` for a value that
-    has no hash.
+    `1`, `1.0` and `True` are three values, `0.0` and `-0.0` are two, also inside of tuples,
+    frozensets and dataclasses; an array counts by its dtype, shape and bytes at this moment.
+    Raises `TypeError` for a value that has no hash.
     """
     kind = type(value)
     if kind in (int, str, bool, type(None)):
         return (kind, value)
     if kind is float:
         return (kind, value.hex() if math.isfinite(value) else repr(value))
-    if kind is tuple:
+    if kind is complex:
+        return (kind, frozen(value.real), frozen(value.imag))
+    if isinstance(value, tuple):  # a named one, too
         return (kind, *[frozen(each) for each in value])
+    if isinstance(value, frozenset):
+        return (kind, frozenset([frozen(each) for each in value]))
     if isinstance(value, np.ndarray):
         return (kind, value.dtype, value.shape, value.tobytes())
     if isinstance(value, np.generic):
         return (kind, value.dtype, value.tobytes())
     hash(value)
+    if dataclasses.is_dataclass(kind):
+        fields = [f.name for f in dataclasses.fields(value) if f.compare]
+        return (kind, *[frozen(getattr(value, name)) for name in fields])
     return (kind, value)
 
 
@@ -92,6 +104,12 @@ def frozen_statics(
             found.append((place, frozen(value)))
         except TypeError:
             name = place if isinstance(place, str) else parameter_names(fun, place + 1)[place]
+            if isinstance(value, Tracer):
+                raise StaticArgumentError(
+                    f"the static argument {name} of {name_of(fun)} is a value that "
+                    f"{value._trace.name} traces, at {source.here()}\n"
+                    "  Do not make it static, or leave it out of what is differentiated or mapped."
+                ) from None
             raise StaticArgumentError(
                 f"the static argument {name} of {name_of(fun)} is a {type(value).__name__}, which "
                 f"has no hash, at {source.here()}\n"

@@ -55,7 +55,20 @@ def format_graph(program: Graph) -> str:
         for path, atom in zip(tree.treedef_paths(program.out_tree), program.outputs, strict=True)
     ]
     lines.append(f"    return {', '.join(results) or 'nothing'}")
+    for part in _parts(program):
+        lines += [f"    {line}" for line in format_graph(part).splitlines()]
     return "\n".join(lines)
+
+
+def _parts(program: Graph) -> list[Graph]:
+    """The programs inside of the program, the bodies of its loops and branches, each once."""
+    found: dict[int, Any] = {}
+    for equation in program.equations:
+        for value in equation.params.values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if hasattr(part, "equations"):
+                    found[id(part)] = part
+    return list(found.values())
 
 
 def _brief(value: Any) -> str:

@@ -108,6 +108,7 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
         1
     """
 
+    @source.trimming
     def traced(*args: Any, **kwargs: Any) -> Graph:
         leaves, in_tree = tree.flatten((args, kwargs))
         names = argument_names(fun, args, kwargs)
@@ -225,6 +226,7 @@ def flat_graph(
     return Graph(name, inputs, equations, outputs, in_tree, tree.structure((0,) * len(outputs)))
 
 
+@source.trimming
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The `ShapeDtype`s that `fun(*args)` would return, in its tree, without computing anything.
 

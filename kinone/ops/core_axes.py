@@ -42,7 +42,7 @@ def on_axes(
         axes = [*[(one,) for _ in operands], (one,) if keepdims else ()]
     places = [(each,) if hasattr(each, "__index__") else tuple(each) for each in axes]
     if len(places) == len(operands) and counts[-1] == 0:
-        places.append(places[0] if keepdims else ())
+        places.append((-1,) if keepdims else ())
     if len(places) != len(operands) + 1:
         raise ValueError(
             f"axes should be a list with an entry for all {len(operands) + 1} inputs and outputs"

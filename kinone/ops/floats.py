@@ -183,6 +183,9 @@ def _finite(x: Array, nan: Any, posinf: Any, neginf: Any) -> Array:
     return x
 
 
+_PYTHON = (int, float, complex)
+
+
 @composed(np.isclose)
 def isclose(
     a: Array, b: Array, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False
@@ -192,8 +195,11 @@ def isclose(
     >>> isclose(np.array([1.0, 2.0]), np.array([1.0 + 1e-9, 2.1]))
     array([ True, False])
     """
-    a, b = as_array(a), as_array(b)
-    if b.dtype.kind not in "fc":
+    # Python's numbers stay such, and adapt to the arrays.
+    a, b, rtol, atol = (x if type(x) in _PYTHON else as_array(x) for x in (a, b, rtol, atol))
+    if type(b) is int:
+        b = float(b)
+    elif type(b) not in _PYTHON and b.dtype.kind not in "fc":
         b = astype(b, np.result_type(b.dtype, 1.0))  # the smallest integer has no absolute value
     with np.errstate(invalid="ignore"):
         near = np.less_equal(np.abs(a - b), atol + rtol * np.abs(b)) & np.isfinite(b) | (a == b)

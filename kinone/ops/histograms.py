@@ -45,11 +45,16 @@ def histogram_bin_edges(a: Array, bins: Any = 10, range: Any = None, weights: An
     array([0. , 0.5, 1. ])
     """
     weights = None if weights is None else known(weights, "np.histogram_bin_edges")
-    return np.histogram_bin_edges(known(a, "np.histogram_bin_edges"), _edges(bins), range, weights)
+    return np.histogram_bin_edges(
+        known(a, "np.histogram_bin_edges"), _plain(bins), _plain(range), weights
+    )
 
 
-def _edges(bins: Any) -> Any:
-    return known(bins, "np.histogram") if is_traced([bins]) else bins
+def _plain(x: Any) -> Any:
+    """Edges and ranges without tracers: an array, a number, a name, or a list of such."""
+    if isinstance(x, (list, tuple)):
+        return [_plain(each) for each in x]
+    return known(x, "np.histogram") if is_traced([x]) else x
 
 
 @composed(np.histogram)
@@ -66,14 +71,14 @@ def histogram(
     """
     numbers = known(a, "np.histogram")
     if not is_traced([weights]):
-        return np.histogram(numbers, _edges(bins), range, density, weights)
+        return np.histogram(numbers, _plain(bins), _plain(range), density, weights)
     if shape_of(weights) != numbers.shape:
         raise ValueError("weights should have the same shape as a.")
     if isinstance(bins, str):
         raise TypeError(
             "Automated estimation of the number of bins is not supported for weighted data"
         )
-    edges = np.histogram_bin_edges(numbers, _edges(bins), range)
+    edges = np.histogram_bin_edges(numbers, _plain(bins), _plain(range))
     flat = numbers.ravel()
     place = np.searchsorted(edges, flat, side="right") - 1
     place = np.where(flat == edges[-1], len(edges) - 2, place)
@@ -111,7 +116,7 @@ def histogram2d(
     """
     _refuse_weights("histogram2d", weights)
     x, y = known(x, "np.histogram2d"), known(y, "np.histogram2d")
-    return np.histogram2d(x, y, bins, range, density, weights)
+    return np.histogram2d(x, y, _plain(bins), _plain(range), density, weights)
 
 
 @composed(np.histogramdd)
@@ -133,4 +138,4 @@ def histogramdd(
         sample = [known(each, "np.histogramdd") for each in sample]
     else:
         sample = known(sample, "np.histogramdd")
-    return np.histogramdd(sample, bins, range, density, weights)
+    return np.histogramdd(sample, _plain(bins), _plain(range), density, weights)

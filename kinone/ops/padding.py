@@ -121,7 +121,9 @@ def _widths(pad_width: Any, ndim: int) -> Widths:
 
 
 def _is_zero(value: Any) -> bool:
-    return not isinstance(value, Tracer) and np.shape(value) == () and bool(np.equal(value, 0))
+    if isinstance(value, Tracer) or np.shape(value) != () or not np.equal(value, 0):
+        return False
+    return not (np.signbit(np.real(value)) or np.signbit(np.imag(value)))  # -0.0 is another number
 
 
 def _refuse_empty(array: Array, widths: Widths) -> None:

@@ -103,7 +103,9 @@ def folded(
         if mask is not None:  # fmax and fmin take `initial` many times without a change
             neutral = start if ufunc.identity is None else ufunc.identity
             flat = astype(np.where(mask, flat, neutral), known.dtype)
-        if start is not None and (count == 0 or initial is not None):
+        # Of one element alone NumPy makes hypot(0, x) = |x|; the others' identities do nothing.
+        alone = count == 0 or (count == 1 and ufunc is np.hypot)
+        if start is not None and (alone or initial is not None):
             flat = concatenate([broadcast_to(start, (1, *rest)), flat])
         result = _by_halves(ufunc, flat)
     else:

@@ -105,11 +105,13 @@ def reduceat(
         if not 0 <= start < n:
             raise IndexError(f"index {start} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})")
     if ufunc is not np.add and len(starts):
-        ends = [*starts[1:], n]
-        pieces = [
-            reduce(ufunc, array[along(axis, slice(a, max(a + 1, b)))], axis, dtype)
-            for a, b in zip(starts, ends, strict=True)
-        ]
+        pieces = []
+        for first, end in zip(starts, [*starts[1:], n], strict=True):
+            piece = array[along(axis, slice(first, max(first + 1, end)))]
+            if end - first > 1:
+                pieces.append(reduce(ufunc, piece, axis, dtype))
+            else:  # the element itself
+                pieces.append(accumulate(ufunc, piece, axis, dtype)[along(axis, 0)])
         return stack(pieces, axis)
     if dtype is not None:
         array = astype(array, dtype)

@@ -35,6 +35,7 @@ from ..ops.shape import moveaxis, stack
 from ..source import Location
 from .arguments import Arguments, check_callable, parameter_names
 from .axis_names import batching, named_axis
+from .ownership import Owners
 
 P = ParamSpec("P")
 
@@ -222,8 +223,9 @@ def vmap(
             result = fun(*new_args, **new_kwargs)
             results, out_tree = tree.flatten(result)
             places = _prefix_axes(out_axes, result, "out_axes", "the result of " + _name(fun))
+            owners = Owners(leaves)
             outputs = [
-                _place(trace, value, axis, path)
+                owners.own(_place(trace, value, axis, path))
                 for value, axis, path in zip(
                     results, places, tree.treedef_paths(out_tree), strict=True
                 )
@@ -361,8 +363,6 @@ def _place(trace: BatchTrace, value: Array, axis: int | None, path: str) -> Arra
             f"at {source.here()}"
         )
     result = result if axis == 0 else moveaxis(result, 0, axis)
-    if isinstance(result, np.ndarray) and not result.flags.writeable:
-        result = result.copy()
     return result
 
 

@@ -54,6 +54,7 @@ def jacrev(
     """
     select = Selection(argnums, argnames)
 
+    @source.trimming
     @functools.wraps(fun)
     def jacobian_of(*args: P.args, **kwargs: P.kwargs) -> Any:
         run = _reverse_run(fun, select, args, kwargs, "jacrev", holomorphic)
@@ -86,6 +87,7 @@ def jacfwd(
     """
     select = Selection(argnums, argnames)
 
+    @source.trimming
     @functools.wraps(fun)
     def jacobian_of(*args: P.args, **kwargs: P.kwargs) -> Any:
         arguments = _forward_arguments(fun, select, args, kwargs, "jacfwd", holomorphic)
@@ -126,6 +128,7 @@ def jacobian(
         raise ValueError(f'mode is "auto", "fwd" or "rev", got {mode!r}, at {source.here()}')
     select = Selection(argnums, argnames)
 
+    @source.trimming
     @functools.wraps(fun)
     def jacobian_of(*args: P.args, **kwargs: P.kwargs) -> Any:
         if mode != "fwd":
@@ -171,6 +174,7 @@ def hessian(
     return jacfwd(rows, argnums, has_aux, holomorphic, argnames=argnames)
 
 
+@source.trimming
 def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """The product of the Hessian of a scalar function with a vector, forward over reverse mode.
 
@@ -189,6 +193,7 @@ def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     return products[0] if len(primals) == 1 else products
 
 
+@source.trimming
 def ggnvp(
     fun: Callable[..., Any],
     loss: Callable[[Any], Any],

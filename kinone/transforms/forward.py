@@ -25,6 +25,7 @@ from ..core.observe import observers
 from ..errors import GradientError, TreeError
 from ..source import Location
 from .arguments import Arguments, check_leaves, split_aux
+from .ownership import Owners
 
 
 class ForwardTracer(Tracer):
@@ -175,9 +176,12 @@ def jvp(
         tangent = run.tangent(leaf)
         return zero_tangent(shape_dtype(leaf)) if tangent is None else tangent
 
-    value = tree.map(run.value, result)
-    tangent = tree.map(tangent_of, result)
-    return (value, tangent, tree.map(run.value, aux)) if has_aux else (value, tangent)
+    owners = Owners([*arguments.leaves, *directions])
+    value = tree.map(lambda leaf: owners.own(run.value(leaf)), result)
+    tangent = tree.map(lambda leaf: owners.own(tangent_of(leaf)), result)
+    if not has_aux:
+        return value, tangent
+    return value, tangent, tree.map(lambda leaf: owners.own(run.value(leaf)), aux)
 
 
 def zero_tangent(aval: ShapeDtype) -> Array:

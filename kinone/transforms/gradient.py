@@ -28,6 +28,7 @@ from .arguments import (
     name_of,
     split_aux,
 )
+from .ownership import Owners
 from .reverse import Node, ReverseTrace, ReverseTracer, backward
 
 P = ParamSpec("P")
@@ -75,8 +76,7 @@ class Forward:
     def gradients(self, seeds: list[tuple[Node, int, Array]], *, once: bool) -> Any:
         """The cotangents of the traced arguments, in their trees."""
         arrived = iter(backward(seeds, self.nodes(), once=once))
-        owners: set[int] = {_owner(ct) for _, _, ct in seeds}
-        owners.update(_owner(leaf) for leaf in self.arguments.leaves)
+        owners = Owners([*[ct for _, _, ct in seeds], *self.arguments.leaves])
         results = []
         for leaf, tracer in zip(self.arguments.leaves, self.inputs, strict=True):
             cotangent = next(arrived) if isinstance(tracer, ReverseTracer) else None
@@ -84,21 +84,10 @@ class Forward:
         return self.arguments.unflatten(results)
 
 
-def _owner(x: Array) -> int:
-    """The identity of the array whose memory `x` shows."""
-    while type(x) is np.ndarray and x.base is not None:
-        x = x.base
-    return id(x)
-
-
-def _own(cotangent: Array | None, primal: Array, owners: set[int]) -> Array:
-    """A gradient leaf that may be written to: no memory in common with anything else."""
+def _own(cotangent: Array | None, primal: Array, owners: Owners) -> Array:
+    """A gradient leaf of its primal's kind that may be written to."""
     if type(cotangent) is np.ndarray:
-        owner = id(cotangent) if cotangent.base is None else _owner(cotangent)
-        if owner in owners or not cotangent.flags.writeable:
-            cotangent = cotangent.copy()
-            owner = id(cotangent)
-        owners.add(owner)
+        cotangent = owners.own(cotangent)
         if type(primal) is np.ndarray:
             return cotangent
     elif cotangent is None:
@@ -202,6 +191,8 @@ def value_and_grad(
         (np.float64(9.0), np.float64(6.0))
     """
     check_callable(fun, "grad")
+    if argnum is not None and argnums is not None:
+        raise GradientError(f"argnum and argnums are one thing; give one, at {source.here()}")
     select = Selection(argnums if argnum is None else argnum, argnames)
 
     @source.trimming
@@ -223,7 +214,9 @@ def value_and_grad(
         # The result's tracers hold the newest nodes; the backward run frees them one by one.
         forward.result = None
         del loss
-        lowered = tree.map(lambda leaf: writeable(forward.lower(leaf)), aux)
+        owners = Owners(arguments.leaves)
+        value = owners.own(value)
+        lowered = tree.map(lambda leaf: owners.own(forward.lower(leaf)), aux)
         del aux
         gradient = select.shape(forward.gradients(seeds, once=True))
         if isinstance(value, (float, complex)):

@@ -110,6 +110,7 @@ def linearize(
 def linearize(
     fun: Callable[..., Any], *primals: Any, has_aux: Literal[True]
 ) -> tuple[Any, LinearMap, Any]: ...
+@source.trimming
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """The value of `fun(*primals)` and its derivative there, a linear function of the tangents.
 
@@ -156,6 +157,7 @@ class LinearMap:
         return f"<{self.__name__}>"
 
 
+@source.trimming
 def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], tuple[Any, ...]]:
     """The transpose of a linear function: with `fun(x) = A x`, the function `g ↦ (Aᵀ g,)`.
 

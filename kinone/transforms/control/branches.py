@@ -107,7 +107,8 @@ def _staged_branch(
         _common(name, path, [each.program.outputs[i].aval for each in traced])
         for i, path in enumerate(tree.treedef_paths(first.out_tree))
     ]
-    traced = [TracedTree(branch, in_tree, avals, kinds) for branch in branches]
+    for each in traced:
+        each.cast(kinds)
     captured: dict[int, Tracer] = {}
     for each in traced:
         captured.update({id(t): t for t in each.captured})

@@ -8,7 +8,7 @@ from typing import Any
 from ... import source, tree
 from ...core import Array, ShapeDtype, Tracer, is_number, leaf_error, shape_dtype
 from ...errors import ControlFlowError
-from ...graph import trace_flat
+from ...graph import evaluate, trace_flat
 from ...ops.declare import result_type
 from ...ops.shape import astype
 from ..batch import BatchTracer
@@ -52,7 +52,6 @@ class TracedTree:
         fun: Callable[..., Any],
         in_tree: tree.TreeDef,
         avals: Sequence[ShapeDtype],
-        kinds: Sequence[ShapeDtype] | None = None,
     ) -> None:
         self.out_tree = tree.structure(None)
 
@@ -61,13 +60,24 @@ class TracedTree:
             for path, leaf in zip(tree.treedef_paths(self.out_tree), results, strict=True):
                 if not is_number(leaf):
                     raise leaf_error(path or "the result", leaf, name_of(fun))
-            if kinds is None:
-                return results
-            return [
-                x if i >= len(kinds) else astype(x, kinds[i].dtype) for i, x in enumerate(results)
-            ]
+            return results
 
         self.program, self.captured = trace_flat(flat, avals, name_of(fun))
+
+    def cast(self, kinds: Sequence[ShapeDtype]) -> None:
+        """Brings the first results to these dtypes. The program is wrapped, the function not traced
+        once more: a nest of loops would trace its innermost body twice for each level."""
+        program, count = self.program, len(kinds)
+        outputs = [atom.aval for atom in program.outputs[:count]]
+        if all(a.dtype == k.dtype and not a.weak for a, k in zip(outputs, kinds, strict=True)):
+            return
+
+        def flat(*leaves: Array) -> list[Array]:
+            found = evaluate(program, leaves)
+            cast = [astype(x, k.dtype) for x, k in zip(found, kinds, strict=False)]
+            return [*cast, *found[count:]]
+
+        self.program, _ = trace_flat(flat, [v.aval for v in program.inputs], program.name)
 
     @property
     def result(self) -> Any:
@@ -135,5 +145,5 @@ def staged_body(
             break
         kinds = settled
     assert new_tree == carry_tree
-    made = TracedTree(fun, in_tree, [*kinds, *rest], kinds)
+    made.cast(kinds)
     return made, [astype(x, k.dtype) for x, k in zip(carry, kinds, strict=True)]

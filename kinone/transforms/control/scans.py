@@ -151,6 +151,8 @@ def _in_segments(
     if size < 1:
         raise ControlFlowError(f"checkpoint is {size}; 1 trip or more, at {source.here()}")
     whole, rest = divmod(trips, size)
+    if whole == 0:
+        return scan(f, init, xs, length=trips, reverse=reverse)
     cut = rest if reverse else whole * size  # the incomplete segment comes last
 
     def part(start: int, stop: int) -> Any:
