@@ -1,7 +1,7 @@
 """Compiled functions: against themselves uncompiled, against JAX's, and what compiling costs.
 
-`python -m benchmarks.jit`. The compiled program is NumPy source and has the bits of eager mode; what
-it saves is the engine's time, fresh memory, and passes over main memory.
+`python -m benchmarks.jit`. The compiled program is NumPy source and has the bits of eager mode;
+what it saves is the engine's time, fresh memory, and passes over main memory.
 """
 
 from __future__ import annotations

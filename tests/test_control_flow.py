@@ -14,6 +14,7 @@ import pytest
 
 import kinone as kn
 from kinone.errors import ControlFlowError, LeafError, MissingRuleError
+from kinone.testing.programs import same_bits
 
 jax.config.update("jax_enable_x64", True)
 
@@ -227,6 +228,18 @@ class TestAgainstJax:
             hessian = jax.hessian(lambda c: theirs(W, c, XS)) if name != "while" else None
             if hessian is not None:
                 close(kn.hessian(lambda c: ours(W, c, XS))(C), hessian(C), 1e-9)
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_compiled_loops_have_the_bits_of_python(name: str) -> None:
+    f = EVERYTHING[name](OURS)
+    for g in (f, kn.grad(f, (0, 1, 2)), lambda *args: kn.jvp(f, args, args)):
+        for want, got, args in (
+            (g, kn.jit(g), ARGS),
+            (kn.vmap(g), kn.jit(kn.vmap(g)), BATCH),
+            (kn.vmap(g), kn.vmap(kn.jit(g)), BATCH),
+        ):
+            same_bits(kn.tree.leaves(got(*args)), kn.tree.leaves(want(*args)), "jit")
 
 
 # ---- predicates and lengths that differ within a batch -------------------------------------------

@@ -18,8 +18,10 @@ import pytest
 import kinone as kn
 from kinone.compile.extract import Extract
 from kinone.compile.save import SaveError
-from kinone.core import registry
-from kinone.testing.operands import samples_of
+from kinone.core import is_inexact, registry
+from kinone.errors import MissingRuleError
+from kinone.testing.gradients import random_like
+from kinone.testing.operands import restricted, samples_of
 
 rng = np.random.default_rng(0)
 
@@ -117,9 +119,28 @@ def test_every_primitive(tmp_path: Path) -> None:
 
             apply.__name__ = name
             elsewhere.add(f"{name} {index}", apply, *sample.args)
+            floats = [i for i, x in enumerate(sample.args) if is_inexact(x)]
+            if index == 0 and floats and primitive.vjp is not None:
+                pulled, args = _pullback(primitive, sample, floats)
+                elsewhere.add(f"pullback of {name}", pulled, *args)
     results = elsewhere.run()
     for name, want in elsewhere.want.items():
         check_bits(results[name], want, name)
+
+
+def _pullback(primitive: Any, sample: Any, floats: list[int]) -> tuple[Any, tuple[Any, ...]]:
+    """The pullback of a primitive as a function of a cotangent and the floating operands."""
+    f, xs = restricted(primitive, sample, floats)
+    try:
+        y, _ = kn.vjp(f, *xs)
+    except MissingRuleError:
+        f, xs = restricted(primitive, sample, floats[:1])
+        y, _ = kn.vjp(f, *xs)
+
+    def pullback(g: Any, *xs: Any) -> Any:
+        return kn.vjp(f, *xs)[1](g)
+
+    return pullback, (random_like(rng, y), *xs)
 
 
 def _is_kinones(primitive: Any) -> bool:

@@ -320,9 +320,9 @@ def test_histograms_by_traced_edges() -> None:
     for f in (
         lambda e: np.histogram2d(x, y, (e, e))[0],
         lambda e: np.histogram2d(x, y, e)[0],
-        lambda e: np.histogram2d(x, y, 2, [[e[0], e[2]], [0.0, 2.0]])[0],
+        lambda e: np.histogram2d(e, y, 2, [[e[0], e[2]], [0.0, 2.0]])[0],
         lambda e: np.histogramdd([x, y], [e, e])[0],
         lambda e: np.histogram(x, e)[0],
-        lambda e: np.histogram(x, 2, (e[0], e[2]))[0],
+        lambda e: np.histogram(e, 2, (e[0], e[2]))[0],
     ):
         same(kn.vjp(f, edges)[0], f(edges))

@@ -6,7 +6,7 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -25,6 +25,10 @@ from .statics import frozen_statics, name_of, static_places
 
 _FAST_WAYS = 8
 _PLAIN = (np.ndarray, np.generic, bool, int, float, complex)
+
+# One thread traces at a time: a jitted function may call another, whose tracing another thread has
+# begun. Looking up what is traced already takes it for a moment only.
+_tracing = threading.RLock()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +51,6 @@ class Jitted(Generic[P, R]):
             fun, static_argnums, static_argnames
         )
         self._max_traces = max_traces
-        self._lock = threading.RLock()
         self._cache: dict[Any, Traced] = {}
         self._fast: list[tuple[Any, Traced]] = []
         self.traces = Traces()
@@ -94,8 +97,9 @@ class Jitted(Generic[P, R]):
         leaves, in_tree = tree.flatten((dynamic, named))
         kinds = tuple([_kind(leaf) for leaf in leaves])
         axes = named_axes()  # of the vmaps around it, which collectives refer to
-        key = (in_tree, kinds, len(args), frozen_statics(statics, self._fun), axes)
-        with self._lock:
+        orders = tuple(_orders(in_tree.children[0]))
+        key = (in_tree, orders, kinds, len(args), frozen_statics(statics, self._fun), axes)
+        with _tracing:
             traced = self._cache.get(key)
             if traced is None:
                 traced = self._trace(args, kwargs, statics, leaves, in_tree)
@@ -217,7 +221,7 @@ class Jitted(Generic[P, R]):
 
     def clear_cache(self) -> None:
         """Forgets every traced signature."""
-        with self._lock:
+        with _tracing:
             self._cache.clear()
             self._fast = []
             self.traces.clear()
@@ -261,6 +265,14 @@ class _Method:
 
 def _jitted(fun: Callable[..., Any], *options: Any) -> Jitted[..., Any]:
     return Jitted(fun, *options)
+
+
+def _orders(treedef: tree.TreeDef) -> Iterator[Any]:
+    """The order of the keys in each dict of a tree, which the function can see."""
+    if treedef.kind is dict:
+        yield treedef.order
+    for child in treedef.children:
+        yield from _orders(child)
 
 
 def _kind(leaf: Array) -> Hashable:

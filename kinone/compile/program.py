@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import source
 from ..core import Array
-from ..graph import Constant, Equation, Graph
+from ..graph import Graph
 from ..graph.passes import simplified
 from .emit import Text, emit
 from .memory import Plan
@@ -31,7 +31,7 @@ class Compiled:
     def __init__(self, program: Graph, *, owned: int | None = None) -> None:
         # Derivatives are taken of the program as it was traced: where equal parts are merged their
         # cotangents add up in another order, and the last bit may differ from eager mode's.
-        self.traced = _with_constants_of_its_own(program)
+        self.traced = program
         self.graph = simplified(self.traced)
         self.owned = owned  # how many results are the caller's alone; all of them by default
         self._planned: _Function | None = None
@@ -65,31 +65,6 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {self.graph.name}>"
-
-
-def _with_constants_of_its_own(program: Graph) -> Graph:
-    """The program with copies of its constant arrays: they are as they were when it was traced."""
-    copies: dict[int, Constant] = {}
-
-    def owned(atom: Any) -> Any:
-        if not (isinstance(atom, Constant) and isinstance(atom.value, np.ndarray)):
-            return atom
-        if id(atom.value) not in copies:
-            value = atom.value.copy(order="K")
-            value.flags.writeable = False
-            copies[id(atom.value)] = Constant(value)
-        return copies[id(atom.value)]
-
-    equations = [
-        Equation(e.primitive, [owned(a) for a in e.inputs], e.params, e.outputs, e.location)
-        if any(isinstance(a, Constant) for a in e.inputs)
-        else e
-        for e in program.equations
-    ]
-    outputs = [owned(a) for a in program.outputs]
-    return Graph(
-        program.name, program.inputs, equations, outputs, program.in_tree, program.out_tree
-    )
 
 
 class _Function:

@@ -92,7 +92,8 @@ def _take(
     names[kind] = treedef.kind
     lines.append(f"    if type({name}) is not {kind}: return None")
     if treedef.kind is dict:
-        lines.append(f"    if len({name}) != {len(treedef.children)}: return None")
+        names[f"order{name}"] = treedef.order
+        lines.append(f"    if (*{name},) != order{name}: return None")
         for index, child in enumerate(treedef.children):
             key = f"key{name}_{index}"
             names[key] = treedef.static[index]

@@ -16,7 +16,7 @@ primitives through `numpy_functions`, the one table that `kinone.ops` fills as i
 from .messages import describe_operand, explain, foreign, leaf_error, leaked, shape_error
 from .primitive import Primitive, registry, weaken
 from .protocol import implements, numpy_functions
-from .tracer import Trace, Tracer, running
+from .tracer import Trace, Tracer, running, tracing_body
 from .values import (
     Array,
     ShapeDtype,
@@ -50,5 +50,6 @@ __all__ = [
     "shape_dtype",
     "shape_error",
     "shape_of",
+    "tracing_body",
     "weaken",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from .. import source
 from . import observe
 from .messages import explain, leaked
 from .observe import observers
-from .tracer import Trace, Tracer
+from .tracer import Trace, Tracer, bodies
 from .values import Array
 
 registry: dict[str, Primitive] = {}
@@ -105,6 +106,10 @@ class Primitive:
                 else:
                     y = self.impl(*args, **params)
                 return weaken(y, args) if self.weak and isinstance(y, np.generic) else y
+            if bodies:
+                body = bodies.get(get_ident())
+                if body is not None and level < body.level:
+                    trace = body
             if not trace.alive:
                 raise leaked(next(arg for arg in args if getattr(arg, "_trace", None) is trace))
             return trace.process(self, args, params)

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import math
 import operator
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -41,6 +42,32 @@ class Trace:
 
     def label(self, tracer: Tracer) -> str | None:
         return None
+
+
+# The body that each thread is tracing: of a loop or a branch, which may run never or often. What it
+# does with values of outer transformations belongs into it, not to where those are traced.
+bodies: dict[int, Trace] = {}
+
+
+class tracing_body:
+    """`with tracing_body(trace):` has the trace take every operation on traced values of outer
+    transformations in this thread, too."""
+
+    __slots__ = ("before", "thread", "trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.thread = threading.get_ident()
+
+    def __enter__(self) -> None:
+        self.before = bodies.get(self.thread)
+        bodies[self.thread] = self.trace
+
+    def __exit__(self, *error: object) -> None:
+        if self.before is None:
+            del bodies[self.thread]
+        else:
+            bodies[self.thread] = self.before
 
 
 class running:

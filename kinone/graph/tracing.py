@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..core import (
     leaked,
     running,
     shape_dtype,
+    tracing_body,
 )
 from ..errors import TracerConversionError
 from ..source import Location
@@ -66,6 +68,7 @@ class GraphTrace(Trace):
     def __init__(self) -> None:
         super().__init__()
         self.equations: list[Equation] = []
+        self.constants: dict[int, tuple[Array, Constant]] = {}
 
     def input(self, aval: ShapeDtype, label: str | None = None) -> GraphTracer:
         return GraphTracer(self, Var(aval, label), self.started)
@@ -88,13 +91,33 @@ class GraphTrace(Trace):
             raise leaked(value)
         if type(value) is not np.ndarray and isinstance(value, np.ndarray) and is_foreign(value):
             raise foreign(value)
-        if isinstance(value, (Tracer, np.ndarray, np.generic, bool, int, float, complex)):
+        if isinstance(value, np.ndarray):
+            return self.constant(value)
+        if isinstance(value, (Tracer, np.generic, bool, int, float, complex)):
             return Constant(value)
         return Constant(np.asarray(value))
+
+    def constant(self, value: np.ndarray[Any, Any]) -> Constant:
+        """A copy of an array as it is now: a buffer that is used again is several constants."""
+        known = self.constants.get(id(value))
+        if known is not None and known[0] is value and _same_bits(value, known[1].value):
+            return known[1]
+        copy = value.copy(order="K")
+        copy.flags.writeable = False
+        self.constants[id(value)] = value, Constant(copy)
+        return self.constants[id(value)][1]
 
     def label(self, tracer: Tracer) -> str | None:
         assert isinstance(tracer, GraphTracer)
         return tracer.variable.label
+
+
+def _same_bits(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")) and not (
+        a.dtype.kind in "fc" and bool(np.any(np.signbit(a.real) != np.signbit(b.real)))
+    )
 
 
 def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
@@ -172,15 +195,17 @@ def trace_flat(
     name: str,
     labels: Sequence[str | None] | None = None,
     transformation: str = "graph",
+    body: bool = False,
 ) -> tuple[Graph, list[Tracer]]:
     """The program of a function from leaves to a sequence of leaves, and what it closes over.
 
     Tracers of outer transformations that the function uses without being given them become the
     program's first inputs; they are returned beside it. Errors speak of the `transformation`.
+    A `body`, of a loop or a branch, keeps what it does with those tracers to itself.
     """
     trace = GraphTrace()
     trace.name = transformation
-    with tracing(trace):
+    with tracing(trace), tracing_body(trace) if body else nullcontext():
         inputs = [
             trace.input(aval, label)
             for aval, label in zip(avals, labels or [None] * len(avals), strict=True)

@@ -114,8 +114,8 @@ def _widths(pad_width: Any, ndim: int) -> Widths:
     asked = np.asarray(pad_width)
     if asked.dtype.kind not in "iu" and asked.size:
         raise TypeError("`pad_width` must be of integral type.")
-    pairs = np.broadcast_to(asked.astype(np.intp), (ndim, 2)) if ndim else np.empty((0, 2), np.intp)
-    if (pairs < 0).any():
+    pairs = np.broadcast_to(asked.astype(np.intp), (ndim, 2))
+    if (asked < 0).any():
         raise ValueError("index can't contain negative values")
     return tuple((int(low), int(high)) for low, high in pairs)
 

@@ -44,6 +44,8 @@ class Forward:
         trace.name = name
         try:
             with running(trace):
+                arrays = {id(x): x for x in arguments.leaves if type(x) is np.ndarray}
+                trace.freeze(list(arrays.values()))
                 self.inputs = [
                     trace.input(leaf) if is_inexact(leaf) else leaf for leaf in arguments.leaves
                 ]

@@ -32,6 +32,7 @@ from ..core import (
 )
 from ..core.observe import observers
 from ..source import Location
+from .holding import Held, hold, release
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,14 +103,15 @@ class ReverseTrace(Trace):
         self.count = 0
         self.inputs = 0
         self.input_label = label
-        self.frozen: list[np.ndarray[Any, Any]] = []
+        self.frozen: dict[int, Held] = {}  # the arrays met so far
+        self.held: list[Held] = []  # of these, those that this run has made read-only
         self.outermost = True  # no operand is a tracer of another trace
 
     def input(self, value: Array) -> ReverseTracer:
         """The tracer of an input leaf."""
         if type(value) is np.ndarray:
-            if value.base is None and value.flags.writeable:
-                self.freeze(value)
+            if id(value) not in self.frozen:
+                self.freeze([value])
         elif isinstance(value, Tracer):
             self.outermost = False
         node = Node(self.count, None, (), 1, self.started)
@@ -128,8 +130,8 @@ class ReverseTrace(Trace):
                 wanted[i] = True
                 parents.append((arg.node, arg.slot))
             elif kind is np.ndarray:
-                if arg.base is None and arg.flags.writeable:
-                    self.freeze(arg)
+                if id(arg) not in self.frozen:
+                    self.freeze([arg])
             elif isinstance(arg, Tracer):
                 self.outermost = False
             elif kind is list or kind is tuple:
@@ -169,19 +171,15 @@ class ReverseTrace(Trace):
             for slot, each in enumerate(y)
         )
 
-    def freeze(self, array: np.ndarray[Any, Any]) -> None:
-        """Makes an array that a pullback may hold read-only until the forward run is over.
-
-        Writing into it in between would change the derivative of what was computed before. Views
-        are let be: NumPy can make one writeable again only after its base, which may be another
-        run's.
-        """
-        array.setflags(write=False)
-        self.frozen.append(array)
+    def freeze(self, arrays: Sequence[Held]) -> None:
+        """Makes arrays that a pullback may need read-only until the forward run is over."""
+        for array in arrays:
+            self.frozen[id(array)] = array
+        self.held += hold(arrays)
 
     def thaw(self) -> None:
-        for array in self.frozen:
-            array.setflags(write=True)
+        release(self.held)
+        self.held.clear()
         self.frozen.clear()
 
     def label(self, tracer: Tracer) -> str | None:

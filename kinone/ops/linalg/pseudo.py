@@ -85,6 +85,8 @@ def pinv(a: Array, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np
     a = matrices(a)
     if rcond is not None and rtol is not np._NoValue:
         raise ValueError("`rtol` and `rcond` can't be both set.")
+    if 0 in shape_of(a)[-2:]:
+        return np.swapaxes(a, -1, -2)  # in its own dtype, for nothing is computed
     if rcond is None:
         rcond = 1e-15 if rtol is np._NoValue else rtol
     if rcond is None:

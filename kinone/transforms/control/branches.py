@@ -64,23 +64,11 @@ def _branch(
     name: str, index: Array, branches: tuple[Callable[..., Any], ...], operands: tuple[Any, ...]
 ) -> Any:
     value = peek(index)
-    if value is not None and not staging():
-        if not differs(index):
-            return branches[min(max(int(value), 0), len(branches) - 1)](*operands)
-        return _choose(name, index, [branch(*operands) for branch in branches])
+    if value is not None and not staging() and not differs(index):
+        return branches[min(max(int(value), 0), len(branches) - 1)](*operands)
+    # Where the examples of a vmap take different branches, too: each derivative then stays with its
+    # branch, and a NaN of the one not taken does not get into the other.
     return _staged_branch(name, index, branches, operands)
-
-
-def _choose(name: str, index: Array, results: list[Any]) -> Any:
-    """For each example the result of its branch."""
-    first = results[0]
-    chosen = first
-    for number, result in enumerate(results[1:], 1):
-        if tree.structure(result) != tree.structure(first):
-            raise _different(name, first, result)
-        taken = index >= number
-        chosen = tree.map(lambda a, b, taken=taken: np.where(taken, b, a), chosen, result)
-    return chosen
 
 
 def _different(name: str, first: Any, other: Any) -> ControlFlowError:

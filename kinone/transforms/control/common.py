@@ -62,7 +62,7 @@ class TracedTree:
                     raise leaf_error(path or "the result", leaf, name_of(fun))
             return results
 
-        self.program, self.captured = trace_flat(flat, avals, name_of(fun))
+        self.program, self.captured = trace_flat(flat, avals, name_of(fun), body=True)
 
     def cast(self, kinds: Sequence[ShapeDtype]) -> None:
         """Brings the first results to these dtypes. The program is wrapped, the function not traced

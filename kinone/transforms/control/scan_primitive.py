@@ -15,6 +15,7 @@ import numpy as np
 
 from ...core import Array, Primitive, ShapeDtype, shape_dtype
 from ...graph import Constant, Graph, Var, evaluate, flat_graph, trace_flat
+from ...ops.declare import linear
 from ...ops.samples import Sample, values
 from ..split import batched, forward_backward, is_floating, is_opaque, pushforward
 
@@ -300,7 +301,21 @@ def _batch(size: int, flags: Sequence[bool], *xs: Array, **params: Any) -> tuple
     body = batched(parts.body, size, [*f_fixed, *[True] * len(carry), *f_sequences])
     found = bind_scan(body, fixed, carry, sequences, parts.length, parts.reverse)
     last, stacks = parts.outputs(found)
-    return (*last, *[x if is_opaque(shape_dtype(x)) else np.moveaxis(x, 1, 0) for x in stacks])
+    # In the memory order that stacking them one by one gives: the order of later sums follows it.
+    return (
+        *last,
+        *[x if is_opaque(shape_dtype(x)) else in_order_p(np.moveaxis(x, 1, 0)) for x in stacks],
+    )
+
+
+in_order_p: Primitive = linear(
+    "in_order",
+    lambda x: np.asarray(x, order="C"),
+    shape=lambda x: ShapeDtype(x.shape, x.dtype),
+    transpose=lambda g, x: g,
+    batch=lambda size, flags, x: in_order_p(x),
+    samples=lambda: [Sample((values(2, 3),)), Sample((values(2, 3, 4).transpose(2, 0, 1),))],
+)
 
 
 def _by_run(*_: Any) -> Any:
