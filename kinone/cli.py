@@ -78,7 +78,8 @@ def _mapped(primitive: Primitive) -> str:
 
 
 def _functions(pattern: str) -> Rows:
-    found = sorted((title(f), f) for f in numpy_functions if pattern in title(f))
+    named = ((title(f), f) for f in numpy_functions if pattern in title(f))
+    found = sorted(named, key=lambda row: row[0])
     return [("NumPy function", "is", "derivative"), *[(name, *_answer(f)) for name, f in found]]
 
 

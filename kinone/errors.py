@@ -56,7 +56,7 @@ class BatchError(KinoneError, ValueError):
 
 
 class ControlFlowError(KinoneError, TypeError):
-    """A loop or branch whose parts do not fit: a carry that changes its kind, branches that differ."""
+    """A loop or branch whose parts do not fit: a carry that changes, branches that differ."""
 
 
 class RetraceError(KinoneError, RuntimeError):

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import source
 from ..core import Primitive
-from . import runtime
+from . import saved
 from .extract import Definition, Extract, ExtractError
 from .inline import literal
 
@@ -133,7 +133,7 @@ class Writer:
         return f"{self._helper('loaded', into)}({text})" + back
 
     def _helper(self, name: str, into: Definition) -> str:
-        return self._place(self.extract.named(runtime.__name__, name, "a constant"), into)
+        return self._place(self.extract.named(saved.__name__, name, "a constant"), into)
 
     def _place(self, found: Definition | str, into: Definition) -> str:
         into.needs.append(found)

@@ -19,22 +19,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..core import Primitive
+from .. import source
+from ..core import Primitive, Tracer, explain, implements
+from ..core.messages import ToldError
 from ..errors import KinoneError
 from . import standins
 from .scopes import bound_names, global_names
 
-# What has another meaning where nothing is traced: its home, and its name in `standins`.
-_REPLACED = {
-    ("kinone.source", "here"): "here",
-    ("kinone.source", "capture"): "capture",
-    ("kinone.source", "describe"): "describe",
-    ("kinone.source", "trimming"): "unchanged",
-    ("kinone.core.tracer", "Tracer"): "Tracer",
-    ("kinone.core.messages", "ToldError"): "ToldError",
-    ("kinone.core.messages", "explain"): "explain",
-    ("kinone.core.protocol", "implements"): "unchanged",
-}
+# What has another meaning where nothing is traced, and its name in `standins`.
+_REPLACED: list[tuple[Any, str]] = [
+    (source.here, "here"),
+    (source.capture, "capture"),
+    (source.describe, "describe"),
+    (source.trimming, "unchanged"),
+    (Tracer, "Tracer"),
+    (ToldError, "ToldError"),
+    (explain, "explain"),
+    (implements, "unchanged"),
+]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -149,11 +151,12 @@ class Extract:
 
     def named(self, module: str, name: str, what: str) -> Definition | str:
         """What a module calls by a name."""
-        if (module, name) in _REPLACED:
-            module, name = standins.__name__, _REPLACED[module, name]
+        value = vars(sys.modules[module]).get(name)
+        for replaced, other in _REPLACED:
+            if value is replaced:
+                return self.named(standins.__name__, other, what)
         if (module, name) in self.definitions:
             return self.definitions[module, name]
-        value = vars(sys.modules[module]).get(name)
         if isinstance(value, types.ModuleType):
             return self._module(value, what)
         if isinstance(value, Primitive):

@@ -186,8 +186,8 @@ class Jitted(Generic[P, R]):
             return None
         found = min(differences, key=len)
         return found or [
-            "nothing but the structure of the arguments, how they were passed (by place or by name), "
-            "or values closed over"
+            "nothing but the structure of the arguments, the order of a dict, how they were passed "
+            "(by place or by name), or values closed over"
         ]
 
     def _remember(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,6 @@ from ..graph import Graph
 from ..source import Location
 from .call import call
 from .program import Compiled
-from .save import SaveError, save
 from .signature import Signature, packer
 
 
@@ -119,13 +119,17 @@ class Lowered:
         function takes and returns the same trees of lists, tuples and dicts. Nothing is left at
         `path` when writing fails.
         """
+        # Loaded when it is wanted: it reads source files, and most programs are never saved.
+        writer = importlib.import_module(".save", __package__)
         traced = self._traced
-        if traced.captured:
-            raise SaveError(
-                f"{self.graph.name} uses a value that {traced.captured[0]._trace.name} traces, so "
-                f"it cannot be saved, at {source.here()}\n  Pass it as an argument."
-            )
-        save(path, self.graph, traced.out_tree, traced.names, traced.signature.statics())
+        writer.save(
+            path,
+            self.graph,
+            traced.out_tree,
+            traced.names,
+            traced.signature.statics(),
+            traced.captured,
+        )
 
     def __repr__(self) -> str:
         return f"<{self.graph.name} lowered for {self._traced.signature}>"

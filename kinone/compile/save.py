@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import source
+from ..core import Tracer
 from ..errors import KinoneError
 from ..graph import Graph
 from ..tree import TreeDef, treedef_paths
-from . import runtime
+from . import saved
 from .compose import compose
 from .emit import Text, emit
 from .expressions import Writer
@@ -31,13 +32,20 @@ def save(
     out_tree: TreeDef,
     names: Sequence[str],
     statics: Sequence[str],
+    captured: Sequence[Tracer],
 ) -> None:
-    """Writes the file; `names` are those of the positional arguments.
+    """Writes the file; `names` are those of the positional arguments, `statics` lines about the
+    static ones, `captured` traced values that the function closes over, and there may be none.
 
     Raises `SaveError` naming what has no text: a function made inside of another one that is a part
     of the program, an argument of a class that the file would have to know. Raises `OSError` as
     `open` does. The file appears whole or not at all.
     """
+    if captured:
+        raise SaveError(
+            f"{program.name} uses a value that {captured[0]._trace.name} traces, so it cannot be "
+            f"saved, at {source.here()}\n  Pass it as an argument."
+        )
     try:
         text = file_text(program, out_tree, names, statics)
     except ExtractError as error:
@@ -70,8 +78,7 @@ def file_text(
         plain, _ = emit(text, program, arena=False, name=f"{outer.name}_plain")
     extract = Extract()
     pinned = {
-        outer.called[each]: extract.take(getattr(runtime, each), outer.name)
-        for each in outer.called
+        outer.called[each]: extract.take(getattr(saved, each), outer.name) for each in outer.called
     }
     extract.make(pinned[outer.called["Program"]])
     data = _objects(extract, text, outer, pinned)

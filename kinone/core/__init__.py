@@ -16,7 +16,8 @@ primitives through `numpy_functions`, the one table that `kinone.ops` fills as i
 from .messages import describe_operand, explain, foreign, leaf_error, leaked, shape_error
 from .primitive import Primitive, registry, weaken
 from .protocol import implements, numpy_functions
-from .tracer import Trace, Tracer, running, tracing_body
+from .trace import Trace, running, tracing_body
+from .tracer import Tracer
 from .values import (
     Array,
     ShapeDtype,

@@ -12,7 +12,8 @@ from .. import source
 from . import observe
 from .messages import explain, leaked
 from .observe import observers
-from .tracer import Trace, Tracer, bodies
+from .trace import Trace, bodies
+from .tracer import Tracer
 from .values import Array
 
 registry: dict[str, Primitive] = {}

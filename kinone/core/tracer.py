@@ -1,96 +1,21 @@
-"""Traces, their levels, and the tracer, which is an ndarray to the user's code."""
+"""The tracer, which is an ndarray to the user's code."""
 
 from __future__ import annotations
 
 import importlib
-import itertools
 import math
 import operator
-import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .. import source
-from ..errors import TracerAssignmentError, TracerConversionError
+from ..errors import TracerAssignmentError
 from .messages import cut, no_rule
 from .protocol import At, apply, numpy_functions, reductions, refused_out, ufunc_methods
+from .trace import Trace
 from .values import Array, ShapeDtype
-
-if TYPE_CHECKING:
-    from .primitive import Primitive
-
-
-# An inner run starts later than the outer one, in whatever thread: the later, the higher.
-_levels = itertools.count(1)
-
-
-class Trace:
-    """One run of one transformation. `label(tracer)` is the path of an input leaf, or None."""
-
-    name = "a transformation"
-
-    def __init__(self) -> None:
-        self.level: float = 0
-        self.alive = False
-        self.started = source.capture()
-
-    def process(self, primitive: Primitive, args: tuple[Array, ...], params: dict[str, Any]) -> Any:
-        """Applies a primitive to operands of which at least one is a tracer of this trace."""
-        raise NotImplementedError
-
-    def label(self, tracer: Tracer) -> str | None:
-        return None
-
-
-# The body that each thread is tracing: of a loop or a branch, which may run never or often. What it
-# does with values of outer transformations belongs into it, not to where those are traced.
-bodies: dict[int, Trace] = {}
-
-
-class tracing_body:
-    """`with tracing_body(trace):` has the trace take every operation on traced values of outer
-    transformations in this thread, too."""
-
-    __slots__ = ("before", "thread", "trace")
-
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
-        self.thread = threading.get_ident()
-
-    def __enter__(self) -> None:
-        self.before = bodies.get(self.thread)
-        bodies[self.thread] = self.trace
-
-    def __exit__(self, *error: object) -> None:
-        if self.before is None:
-            del bodies[self.thread]
-        else:
-            bodies[self.thread] = self.before
-
-
-class running:
-    """`with running(trace):` gives a trace its level and ends it afterwards.
-
-    An ended trace has infinite level: a tracer that outlived it wins every dispatch and is found.
-    """
-
-    __slots__ = ("trace",)
-
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
-
-    def __enter__(self) -> None:
-        self.trace.level = next(_levels)
-        self.trace.alive = True
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self.trace.level = math.inf
-        self.trace.alive = False
-        # NumPy wraps what a tracer says when it is put into an array, `a[0] = tracer`.
-        if isinstance(error, ValueError) and isinstance(error.__cause__, TracerConversionError):
-            raise error.__cause__ from None
 
 
 def _operator(function: Callable[..., Any]) -> Any:
@@ -124,6 +49,10 @@ def _refused(name: str, form: str) -> Any:
 
     method.__name__ = name
     return method
+
+
+# What of a ufunc's reduction the functions in `reductions` do not take.
+_FOLDED = frozenset({"dtype", "initial"})
 
 
 class Tracer:
@@ -185,7 +114,7 @@ class Tracer:
             function = numpy_functions.get(ufunc)
             if function is not None and not kwargs:
                 return function(*inputs)
-        elif method == "reduce" and ufunc in reductions:
+        elif method == "reduce" and ufunc in reductions and not kwargs.keys() & _FOLDED:
             # np.add.reduce reduces axis 0 by default, np.sum every axis.
             kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
             return numpy_functions[reductions[ufunc]](inputs[0], **kwargs)

@@ -149,7 +149,8 @@ def split(key: Key, num: int = 2) -> Keys:
     >>> first
     Key(0xf59a31d15d6632204a00b834fcfdb51d)
     """
-    if isinstance(num, (tuple, list)):
+    given: Any = num
+    if isinstance(given, (tuple, list)):
         raise TypeError(
             f"split makes one row of keys, and num is {num!r}, at {source.here()}\n"
             "  Write split(key, rows * columns), or split each key of a split."

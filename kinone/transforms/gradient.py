@@ -216,9 +216,11 @@ def value_and_grad(
         # The result's tracers hold the newest nodes; the backward run frees them one by one.
         forward.result = None
         del loss
-        owners = Owners(arguments.leaves)
-        value = owners.own(value)
-        lowered = tree.map(lambda leaf: owners.own(forward.lower(leaf)), aux)
+        lowered = None
+        if aux is not None or type(value) is np.ndarray:
+            owners = Owners(arguments.leaves)
+            value = owners.own(value)
+            lowered = tree.map(lambda leaf: owners.own(forward.lower(leaf)), aux)
         del aux
         gradient = select.shape(forward.gradients(seeds, once=True))
         if isinstance(value, (float, complex)):

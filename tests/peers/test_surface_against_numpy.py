@@ -106,7 +106,7 @@ def told(x: Any) -> str:
 
 UNARY = [
     name
-    for name in np.__all__
+    for name in sorted(np.__all__)
     if isinstance(getattr(np, name), np.ufunc)
     and getattr(np, name).nin == 1
     and getattr(np, name).__name__ == name
@@ -114,7 +114,7 @@ UNARY = [
 ]
 BINARY = [
     name
-    for name in np.__all__
+    for name in sorted(np.__all__)
     if isinstance(getattr(np, name), np.ufunc)
     and getattr(np, name).nin == 2
     and getattr(np, name).signature is None
