@@ -45,7 +45,7 @@ def test_a_newcomer_needs_one_command_each():
         assert "\n" not in command(name)
         assert command(name).startswith("python3 -m venv .venv && ")
     assert command("train").endswith("python examples/train_resnet.py")
-    assert re.search(r"&& (python -m )?pytest$", command("test"))
+    assert re.search(r"&& (python -m )?pytest( -n auto)?$", command("test"))
 
 
 @pytest.mark.parametrize("name", ["train", "test"])

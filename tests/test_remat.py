@@ -270,7 +270,7 @@ class TestClosures:
 
         close(g(kn.checkpoint), g(plain))
 
-    def test_arrays_may_not_be_written_to_in_between(self) -> None:
+    def test_arrays_written_to_in_between_count_as_they_were(self) -> None:
         data = X.copy()
 
         def f(w: Any) -> Any:
@@ -278,8 +278,8 @@ class TestClosures:
             data[0] = 5.0
             return y
 
-        with pytest.raises(ValueError, match="read-only"):
-            kn.grad(f)(2.0)
+        before = np.sum(data)
+        assert kn.grad(f)(2.0) == before
 
 
 class TestPythonRuns:

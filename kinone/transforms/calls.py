@@ -29,6 +29,7 @@ from ..core import (
 from ..errors import GradientError, TreeError
 from ..graph import Graph, GraphTrace, trace_flat
 from .arguments import name_of, parameter_names
+from .axis_names import name_of_batch, named_axis
 from .batch import BatchTrace, BatchTracer
 
 # A function of leaves that returns the leaves of its result.
@@ -234,9 +235,10 @@ class Batch:
     def __init__(self, size: int, flags: Sequence[bool]) -> None:
         self.size = size
         self.flags = tuple(flags)
+        self.name = name_of_batch()
 
     def trace(self) -> BatchTrace:
-        return BatchTrace(self.size)
+        return BatchTrace(self.size, self.name)
 
     def enter(self, trace: BatchTrace, leaves: Sequence[Array]) -> list[Array]:
         """The operands, as one example sees them."""
@@ -257,7 +259,7 @@ class Batch:
         @functools.wraps(flat)
         def mapped(*leaves: Array) -> tuple[Array, ...]:
             trace = self.trace()
-            with running(trace):
+            with running(trace), named_axis(trace):
                 results = flat(*self.enter(trace, leaves))
                 return tuple([self.whole(trace, leaf) for leaf in results])
 

@@ -14,6 +14,7 @@ from ..core import Array, Primitive, Tracer, is_inexact, running, shape_dtype
 from ..errors import GradientError
 from ..ops.samples import Sample, values
 from .arguments import name_of
+from .axis_names import named_axis
 from .calls import (
     Batch,
     Call,
@@ -219,7 +220,7 @@ class _Batched(_Call):
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         batch = self.batch
         trace = batch.trace()
-        with running(trace):
+        with running(trace), named_axis(trace):
             results, pushed = self.call.push(
                 batch.enter(trace, leaves), batch.enter(trace, tangents)
             )
@@ -252,7 +253,7 @@ def _run_vjp(
     call: _Call = params["call"]
     trace = ReverseTrace(lambda index: f"tangent {index} of {call.name}")
     trace.name = f"the transpose of {call.name}'s jvp rule"
-    with running(trace):
+    with running(trace), named_axis(trace):
         zeros = _filled(xs, [None] * len(xs))
         moving = [trace.input(t) if flag else t for t, flag in zip(zeros, wanted, strict=True)]
         inputs = [t.node for t, flag in zip(moving, wanted, strict=True) if flag]

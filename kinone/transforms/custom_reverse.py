@@ -22,6 +22,7 @@ from ..core import (
 )
 from ..errors import GradientError, LeakedTracerError, MissingRuleError, TreeError
 from .arguments import name_of
+from .axis_names import named_axis
 from .calls import (
     Batch,
     Call,
@@ -251,7 +252,7 @@ class _Batched(_Call):
 
     def forward(self, leaves: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         trace = self.batch.trace()
-        with running(trace):
+        with running(trace), named_axis(trace):
             results, residuals = self.call.forward(self.batch.enter(trace, leaves))
             whole = tuple([self.batch.whole(trace, result) for result in results])
             kept, treedef = tree.flatten(residuals)
@@ -262,7 +263,7 @@ class _Batched(_Call):
     def backward(self, residuals: Any, gs: Sequence[Array]) -> list[Array | None]:
         held, flags, treedef = residuals
         trace = self.batch.trace()
-        with running(trace):
+        with running(trace), named_axis(trace):
             kept = [
                 trace.input(leaf, "") if flag else leaf
                 for leaf, flag in zip(held, flags, strict=True)
