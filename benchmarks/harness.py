@@ -132,11 +132,14 @@ def python(code: str, **environment: str) -> str:
     """Runs code in a fresh interpreter of this environment and returns what it printed."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    # An interpreter may write byte code, which is out of date after an edit, and then times itself
+    # alone and not the compiler.
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env={**inherited, "PYTHONPATH": path, **environment},
         cwd=root,
     )
     if done.returncode:

@@ -33,7 +33,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import ops, tree
-from .compile import jit
 from .core import ShapeDtype
 from .errors import KeyReuseWarning, KinoneError
 from .graph import Graph, eval_shape, graph
@@ -79,7 +78,16 @@ from .transforms import (
     while_loop,
 )
 
-if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` loads them
+__version__ = "0.1.0"
+
+# Loaded when they are first asked for: `import kinone` alone costs as little as it can.
+_PARTS = (
+    *("compile", "data", "debug", "extend", "lax", "losses", "misc", "models", "nn"),
+    *("numpy", "optim", "random", "scipy", "testing", "training"),
+)
+_NAMES = {"env": "debug", "jit": "compile"}  # and the part that has them
+
+if TYPE_CHECKING:
     from . import (
         data,
         debug,
@@ -96,27 +104,21 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` loads them
         training,
     )
     from . import scipy as scipy  # needs an extra, so `import *` leaves it away
+    from .compile.jit import jit
     from .debug import env
+else:  # a type checker would take any name for one of these
 
-__version__ = "0.1.0"
+    def __getattr__(name: str) -> Any:
+        if name in _PARTS:
+            return importlib.import_module(f".{name}", __name__)
+        if name not in _NAMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        part = importlib.import_module(f".{_NAMES[name]}", __name__)
+        globals()[name] = value = getattr(part, name)
+        return value
 
-# Loaded when they are first asked for: `import kinone` alone costs as little as it can.
-_LAZY = (
-    *("data", "debug", "extend", "lax", "losses", "misc", "models", "nn", "numpy", "optim"),
-    *("random", "scipy", "testing", "training"),
-)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return importlib.import_module(f".{name}", __name__)
-    if name == "env":
-        return importlib.import_module(".debug", __name__).env
-    raise AttributeError(f"module 'kinone' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY, "env"])
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
 
 
 __all__ = [

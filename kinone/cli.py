@@ -13,11 +13,20 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import __version__, debug
+import numpy as np
+
+from . import __version__, debug, ops
 from .core import Primitive, numpy_functions, registry
 from .testing.probe import probe, title
 
 Rows = list[tuple[str, ...]]
+
+
+# NumPy turns what these are given into an array by itself, and asks nobody but `like=` before.
+_MAKERS = (
+    *(np.array, np.asanyarray, np.asarray, np.ascontiguousarray, np.asfortranarray, np.full),
+    np.require,
+)
 
 
 def rules(pattern: str = "") -> str:
@@ -28,6 +37,7 @@ def rules(pattern: str = "") -> str:
     >>> print(rules("tanh").splitlines()[1].split()[0])
     arctanh
     """
+    ops.load_all()
     primitives = _primitives(pattern, _line)
     functions = _functions(pattern)
     return "\n\n".join(_aligned(rows) for rows in (primitives, functions) if len(rows) > 1)
@@ -35,6 +45,7 @@ def rules(pattern: str = "") -> str:
 
 def markdown() -> str:
     """The tables as a page, without line numbers, which change with every edit."""
+    ops.load_all()
     return "\n".join(
         [
             "# What Kinone differentiates and maps",
@@ -52,7 +63,8 @@ def markdown() -> str:
             "## NumPy functions on traced values",
             "",
             "Each is a primitive or composed of primitives; what is composed differentiates, maps",
-            "and compiles by their rules.",
+            "and compiles by their rules. What makes an array of its operands (`np.array`,",
+            "`np.full`) never asks them: `kinone.numpy` does, see numpy.md.",
             "",
             *_piped(_functions("")),
             "",
@@ -93,10 +105,13 @@ def _answer(function: Callable[..., Any]) -> tuple[str, str]:
     if answer.refused:
         return "refused, with what to write instead", ""
     derivative = "yes" if answer.differentiable else "constant"
-    if not answer.primitives:
-        is_identity = answer.differentiable
-        return "the operand" if is_identity else "asked of the array itself", derivative
-    return f"composed of {', '.join(answer.primitives)}", derivative
+    if answer.primitives:
+        what = f"composed of {', '.join(answer.primitives)}"
+    else:
+        what = "the operand" if answer.differentiable else "asked of the array itself"
+    if function in _MAKERS:
+        what += f"; as kinone.numpy.{function.__name__}, or with like=x"
+    return what, derivative
 
 
 def _line(primitive: Primitive) -> str:

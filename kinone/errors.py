@@ -71,6 +71,14 @@ class CheckpointError(KinoneError, ValueError):
     """A checkpoint that is damaged, of another model, or not a checkpoint at all."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint whose bytes are not those that were saved; an older one may still be whole."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint that was passed over, since it is damaged."""
+
+
 class KeyReuseWarning(UserWarning):
     """A random key consumed twice: the two draws are the same numbers, not independent ones."""
 

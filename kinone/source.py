@@ -18,8 +18,8 @@ import sys
 import threading
 from collections.abc import Callable
 from itertools import islice
-from types import CodeType, FrameType, TracebackType
-from typing import NamedTuple, ParamSpec, TypeVar
+from types import CodeType, FrameType, ModuleType, TracebackType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -29,27 +29,40 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Location = tuple[CodeType, int]
 
-_INTERNAL_FOLDERS = (
-    os.path.dirname(os.path.abspath(__file__)) + os.sep,
-    os.path.dirname(os.path.abspath(np.__file__)) + os.sep,
-)
+
+def _folder(module: ModuleType) -> str:
+    return os.path.dirname(os.path.abspath(module.__file__ or "")) + os.sep
 
 
-class _InternalFiles(dict[str, bool]):
-    """Remembers for each file name whether it belongs to Kinone or NumPy."""
+_OWN_FOLDERS = (os.path.dirname(os.path.abspath(__file__)) + os.sep, _folder(np))
 
-    def __missing__(self, filename: str) -> bool:
+
+class _InternalFiles(dict[str, str]):
+    """Remembers for each file name whose it is: "" is the user's, "scipy" SciPy's, and what is
+    Kinone's, NumPy's or Python's own is "machinery"."""
+
+    def __missing__(self, filename: str) -> str:
         # `<frozen …>` and `<__array_function__ internals>` are machinery, `<stdin>` and
         # `<doctest …>` are the user.
-        internal = filename.startswith(_INTERNAL_FOLDERS) or filename.startswith(
-            ("<frozen", "<__array_function__")
-        )
-        self[filename] = internal
-        return internal
+        scipy = sys.modules.get("scipy")
+        if filename.startswith((*_OWN_FOLDERS, "<frozen", "<__array_function__")):
+            owner = "machinery"
+        elif scipy is not None and filename.startswith(_folder(scipy)):
+            owner = "scipy"
+        else:
+            owner = ""
+        self[filename] = owner
+        return owner
 
 
 _internal = _InternalFiles()
 _STORE_SUBSCRIPT = dis.opmap["STORE_SUBSCR"]
+
+
+def name_of(fun: Callable[..., Any]) -> str:
+    """What to call a function in a message."""
+    name: str = getattr(fun, "__name__", type(fun).__name__)
+    return name
 
 
 class BackwardLocation(tuple[CodeType, int]):
@@ -67,7 +80,7 @@ _state = _State()
 
 
 def capture(depth: int = 1) -> Location | None:
-    """The innermost frame that is neither Kinone's nor NumPy's, or the inherited location.
+    """The innermost frame that is not Kinone's, NumPy's or SciPy's, or the inherited location.
 
     `depth` callers are known to be Kinone's and not looked at.
     """
@@ -81,6 +94,16 @@ def capture(depth: int = 1) -> Location | None:
             return code, frame.f_lasti
         frame = frame.f_back
     return None
+
+
+def in_scipy() -> bool:
+    """Whether it is SciPy's code, called by the user's line, that runs now."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _internal[frame.f_code.co_filename]:
+        if _internal[frame.f_code.co_filename] == "scipy":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def is_backward(location: Location | None) -> bool:
@@ -177,7 +200,7 @@ def declaration() -> Place | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name != "kinone.core.primitive" and not name.startswith("kinone.ops.declare"):
+        if name != "kinone.core.primitive" and ".declare" not in name:
             return Place(frame.f_code.co_filename, frame.f_lineno, "")
         frame = frame.f_back
     return None
@@ -194,7 +217,7 @@ def shortened(filename: str) -> str:
 
 
 def trim(error: BaseException) -> None:
-    """Leaves the frames of Kinone and NumPy out of an error's traceback, and of its causes'.
+    """Leaves the frames of Kinone, NumPy and SciPy out of an error's traceback, and of its causes'.
 
     What remains are the lines of the user's program, and a debugger's post-mortem stops in the
     last of them. An error that Kinone did not foresee keeps the innermost of the internal frames,

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from kinone import source
+from kinone import ops, source
+
+ops.load_all()  # so that no test depends on what another one has made use of
 
 hypothesis.settings.register_profile(
     "default",

@@ -57,6 +57,27 @@ def test_the_table_on_the_terminal() -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
+def test_what_numpy_does_not_ask_is_said() -> None:
+    for name in ("array", "asarray", "full"):
+        (line,) = [row for row in cli.rules().splitlines() if row.startswith(f"np.{name} ")]
+        assert f"as kinone.numpy.{name}, or with like=x" in line
+
+
+def test_a_reader_may_stop_early() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kinone", "rules"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    process.stdout.close()  # as `| head` does, sooner or later
+    assert process.stderr is not None
+    with process.stderr as said:
+        assert not said.read()
+    assert process.wait() == 1
+
+
 def test_a_pattern_chooses_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rules", "conv_tr"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -73,7 +94,7 @@ def test_functions_say_what_they_are_made_of() -> None:
     assert probe(np.shape) == Answer((), False)
     deviation = probe(np.std)
     assert deviation.differentiable
-    assert "sqrt" in deviation.primitives
+    assert "root" in deviation.primitives
     assert probe(operator.getitem).differentiable
 
 

@@ -540,6 +540,122 @@ class TestCustomJvp:
             kn.grad(lambda x: np.sum(f(x)))(X)
 
 
+# ---- rules that are made of other transformations -----------------------------------------------
+
+
+def looped(x: Any) -> Any:
+    return kn.scan(lambda c, _: (np.sin(c) * c, None), x, None, length=3)[0]
+
+
+def branched(x: Any) -> Any:
+    return kn.cond(np.sum(x) > 0, np.sin, np.cos, x)
+
+
+FUNCTIONS = {
+    "jit": kn.jit(lambda x: np.sin(x) * x),
+    "checkpoint": kn.checkpoint(lambda x: np.sin(x) * x),
+    "scan": looped,
+    "cond": branched,
+    "fori_loop": lambda x: kn.fori_loop(0, 3, lambda i, c: np.sin(c), x),
+    "jit of scan": kn.jit(looped),
+    "checkpoint of jit": kn.checkpoint(kn.jit(np.sin)),
+}
+
+
+def total(f: Any) -> Any:
+    return lambda x: np.sum(f(x))
+
+
+def repeated(f: Any) -> Any:
+    return total(lambda x: kn.scan(lambda c, _: (f(c), None), x, None, length=2)[0])
+
+
+UNDER = {
+    "grad": lambda f: kn.grad(total(f)),
+    "jit(grad)": lambda f: kn.jit(kn.grad(total(f))),
+    "grad(jit)": lambda f: kn.grad(kn.jit(total(f))),
+    "grad(checkpoint)": lambda f: kn.grad(kn.checkpoint(total(f))),
+    "vmap(grad)": lambda f: kn.vmap(kn.grad(f)),
+    "grad(vmap)": lambda f: kn.grad(total(kn.vmap(f))),
+    "jit(vmap(grad))": lambda f: kn.jit(kn.vmap(kn.grad(f))),
+    "hessian": lambda f: kn.hessian(total(f)),
+    "grad(grad)": lambda f: kn.grad(total(kn.grad(total(f)))),
+    "jit(grad(grad))": lambda f: kn.jit(kn.grad(total(kn.grad(total(f))))),
+    "jacfwd": kn.jacfwd,
+    "jit(jacfwd)": lambda f: kn.jit(kn.jacfwd(f)),
+    "jit(grad(scan))": lambda f: kn.jit(kn.grad(repeated(f))),
+}
+
+
+class TestRulesOfTransformations:
+    """A compiled function, a checkpoint or a loop takes values and tangents through together."""
+
+    @pytest.mark.parametrize("under", UNDER)
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_jvp_in_the_rule(self, name: str, under: str) -> None:
+        function = FUNCTIONS[name]
+        f = kn.custom_jvp(lambda x: function(x))
+        f.defjvp(lambda primals, tangents: kn.jvp(function, primals, tangents))
+        close(UNDER[under](f)(X), UNDER[under](function)(X))
+
+    def test_the_rule_itself_compiled(self) -> None:
+        f = kn.custom_jvp(np.sin)
+        f.defjvp(kn.jit(lambda xs, ts: (np.sin(xs[0]), 3 * np.cos(xs[0]) * ts[0])))
+        close(kn.grad(total(f))(X), 3 * np.cos(X))
+        close(kn.jit(kn.grad(total(f)))(X), 3 * np.cos(X))
+
+    def test_computed_further(self) -> None:
+        f = kn.custom_jvp(lambda x: np.exp(np.sin(x)))
+
+        @f.defjvp
+        def rule(primals: Any, tangents: Any) -> Any:
+            y, t = kn.jvp(kn.jit(np.sin), primals, tangents)
+            return np.exp(y), np.exp(y) * t
+
+        close(kn.grad(total(f))(X), np.exp(np.sin(X)) * np.cos(X))
+        close(kn.hessian(total(f))(X), kn.hessian(total(lambda x: np.exp(np.sin(x))))(X))
+
+    def test_tangents_in_the_value_are_refused_still(self) -> None:
+        f = kn.custom_jvp(np.sin)
+
+        @f.defjvp
+        def rule(primals: Any, tangents: Any) -> Any:
+            y, t = kn.jvp(kn.jit(np.sin), primals, tangents)
+            return y + tangents[0], t
+
+        with pytest.raises(GradientError, match="depends on the tangents"):
+            kn.grad(total(f))(X)
+
+
+class TestPositions:
+    @pytest.mark.parametrize("custom", [kn.custom_vjp, kn.custom_jvp])
+    @pytest.mark.parametrize("number", [2, -3])
+    def test_out_of_range(self, custom: Any, number: int) -> None:
+        def scaled(a: Any, b: Any) -> Any:
+            return a * b
+
+        f = custom(scaled, nondiff_argnums=(number,))
+        if custom is kn.custom_vjp:
+            f.defvjp(lambda a, b: (a * b, None), lambda _, g: (g, g))
+        else:
+            f.defjvp(lambda xs, ts: (xs[0] * xs[1], ts[0]))
+        text = rf"nondiff_argnums={number}, but scaled was called with 2 positional arguments, at"
+        with pytest.raises(GradientError, match=text):
+            kn.grad(f)(2.0, 3.0)
+
+    @pytest.mark.parametrize("number", [np.int64(1), -1, np.array([1])[0], [np.int32(1)]])
+    def test_numpy_integers(self, number: Any) -> None:
+        f = kn.custom_vjp(lambda a, b: a * b, nondiff_argnums=number)
+        f.defvjp(lambda a, b: (a * b, None), lambda b, _, g: (10 * g * b,))
+        assert kn.grad(f)(2.0, 3.0) == 30.0
+
+    def test_no_integers(self) -> None:
+        with pytest.raises(TypeError, match="nondiff_argnums wants integers, and got 'a'"):
+            kn.custom_vjp(lambda a: a, nondiff_argnums="a")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="nondiff_argnums wants integers, and got True"):
+            kn.custom_jvp(lambda a: a, nondiff_argnums=True)
+
+
 # ---- what the errors say -------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,11 @@ def test_env(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["numpy"] == np.__version__
     assert rows["OMP_NUM_THREADS"] == "3"
     assert {"python", "platform", "blas", "lapack", "cpus", "simd found"} <= set(rows)
+    assert rows["python threads"] == str(threading.active_count())
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    with threadpoolctl.threadpool_limits(1):
+        limited = kn.env().rows
+    assert {value for name, value in limited if name.startswith("openblas")} == {"1"}
     assert str(found) == found.text == repr(found)
     for private in (str(Path.home()), os.getcwd(), os.sep + "usr", os.sep + "lib"):
         if len(private) > 2:

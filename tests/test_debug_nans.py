@@ -13,7 +13,7 @@ import pytest
 
 import kinone as kn
 from kinone import debug
-from kinone.core import observe
+from kinone.core import observe, registry
 from kinone.core.observe import Event, observing
 from kinone.errors import BatchLoopWarning, KinoneError
 
@@ -169,6 +169,36 @@ def test_the_result_is_the_same_and_arrays_stay_writeable() -> None:
     assert x.flags.writeable
 
 
+LOOPS: dict[str, Callable[[], Any]] = {
+    "scan": lambda: kn.scan(lambda c, x: (c + np.log(x), c), 0.0, X - 2),
+    "map": lambda: kn.lax.map(lambda x: np.log(x), X - 2),
+    "fori": lambda: kn.fori_loop(0, 3, lambda i, v: np.log(v), 0.5),
+    "while": lambda: kn.while_loop(lambda v: v < 3, lambda v: np.log(v), np.float64(0.5)),
+    "cond": lambda: kn.cond(True, lambda x: np.log(x), np.exp, -1.0),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", LOOPS)
+def test_plain_numbers_in_loops_and_branches_are_watched(name: str) -> None:
+    run = LOOPS[name]
+    error = stopped(run)
+    assert error.primitive == "log"
+    assert "np.log(" in str(error)
+    run()  # nobody watches any more
+
+
+def test_a_loop_that_looks_at_its_numbers_runs_as_it_is() -> None:
+    def body(carry: float, x: Any) -> tuple[float, Any]:
+        return (carry + float(x) if x > 0 else carry), x * 2
+
+    want = kn.scan(body, 0.0, X)
+    with debug.nans():
+        carry, ys = kn.scan(body, 0.0, X)
+    assert carry == want[0]
+    np.testing.assert_array_equal(ys, want[1])
+
+
 # ---- observation ---------------------------------------------------------------------------------
 
 
@@ -272,6 +302,44 @@ def test_kinks() -> None:
     with debug.kinks() as k:
         kn.grad(f)(X + 0.5)
     assert str(k) == "no element was at a kink"
+
+
+CORNERS = [
+    (np.abs, [0.0, 1.0], {"absolute": 1}),
+    (kn.ops.relu, [0.0, 0.0, 1.0], {"relu": 2}),
+    (kn.ops.hard_swish, [-3.0, 0.0, 3.0], {"hard_swish": 2}),
+    (lambda x: np.maximum(x, 2.0), [2.0, 1.0], {"maximum": 1}),
+    (lambda x: np.clip(x, 0.0, 1.0), [0.0, 0.5, 1.0], {"maximum": 1, "minimum": 1}),
+    (np.max, [1.0, 3.0, 3.0], {"max": 2}),
+    (np.min, [1.0, 3.0, 3.0], {}),
+    (lambda x: np.min(np.stack([x, x]), axis=0), [1.0, 2.0], {"min": 4}),
+    (lambda x: np.hypot(x, 2 * x), [0.0, 1.0], {"hypot": 1}),
+    (lambda x: np.arctan2(x, x), [0.0, 1.0], {"arctan2": 1}),
+    (np.linalg.norm, [0.0, 0.0], {"root": 1}),
+    (np.linalg.norm, [0.0, 1.0], {}),
+    (np.std, [1.0, 1.0, 1.0], {"root": 1}),
+    (np.nanstd, [1.0, 1.0, np.nan], {"root": 1}),
+    # Steps, slopes without end, choices by order: none of them is a corner.
+    (np.floor, [1.0], {}),
+    (np.sqrt, [0.0], {}),
+    (np.sort, [2.0, 2.0], {}),
+]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("function", "x", "want"), CORNERS)
+def test_what_kinks_counts(function: Any, x: list[float], want: dict[str, int]) -> None:
+    total = kn.value_and_grad(lambda x: np.sum(function(x)))
+    for run in (total, kn.jit(total)):
+        with debug.kinks() as k:
+            run(np.array(x))
+        assert {name: count for _, name, count in k.rows} == want
+
+
+def test_every_primitive_with_a_kink_is_counted_above() -> None:
+    counted = {name for _, _, want in CORNERS for name in want}
+    alike = {"fabs", "fmax", "fmin", "hard_sigmoid"}
+    assert {name for name, p in registry.items() if p.kink is not None} == counted | alike
 
 
 # ---- strict --------------------------------------------------------------------------------------

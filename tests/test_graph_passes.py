@@ -46,6 +46,19 @@ def test_dead_code_leaves() -> None:
     assert names(simple(f, X)) == ["sin"]
 
 
+def test_another_name_for_a_value_leaves() -> None:
+    def f(x: Any) -> Any:
+        y = np.sin(kn.stop_gradient(x))
+        return kn.stop_gradient(y) * np.sin(x), kn.stop_gradient(x)
+
+    assert names(simple(f, X)) == ["sin", "multiply"]
+    _, same = kn.jit(f)(X)
+    assert not np.shares_memory(same, X)
+    np.testing.assert_array_equal(
+        kn.grad(kn.jit(lambda x: np.sum(f(x)[0])))(X), np.sin(X) * np.cos(X)
+    )
+
+
 def test_effects_stay_and_keep_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     def f(x: Any) -> Any:
         kn.debug.print("{}", np.sum(x))

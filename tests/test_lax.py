@@ -274,8 +274,29 @@ def test_convolutions(numbers: Any, x: Any, w: Any) -> None:
                 lax.conv_general_dilated(a, b, *args),
                 jax.lax.conv_general_dilated(a, b, *args),
             )
-    with pytest.raises(NotImplementedError):
-        lax.conv_general_dilated(a, b, (1,) * rank, "SAME", (2,) * rank)
+
+
+@pytest.mark.parametrize("padding", [[(2, 1), (0, 3)], [(-1, 2), (1, -2)]])
+@pytest.mark.parametrize("groups", [(1, 1), (3, 1), (1, 2)])
+def test_convolutions_of_a_dilated_image(padding: Any, groups: tuple[int, int]) -> None:
+    a, b = rng.normal(size=(4, 3, 6, 5)), rng.normal(size=(6, 3 // groups[0], 3, 2))
+    for strides, inner, outer in (((1, 1), (2, 3), None), ((2, 1), (3, 1), (2, 1)), ((2, 2),) * 3):
+        args = (strides, padding, inner, outer, None, *groups)
+
+        def ours(a: Any, b: Any, args: Any = args) -> Any:
+            return lax.conv_general_dilated(a, b, *args)
+
+        def theirs(a: Any, b: Any, args: Any = args) -> Any:
+            return jax.lax.conv_general_dilated(a, b, *args)
+
+        y, pull = jax.vjp(theirs, a, b)
+        close(ours(a, b), y)
+        close(kn.jit(ours)(a, b), y)
+        g = np.cos(np.arange(y.size)).reshape(y.shape)
+        for got, want in zip(kn.vjp(ours, a, b)[1](g), pull(g), strict=True):
+            close(got, want)
+    with pytest.raises(ValueError, match="lhs_dilation wants pairs of padding, not 'SAME'"):
+        lax.conv_general_dilated(a, b, (1, 1), "SAME", (2, 2))
 
 
 def test_control_flow_is_the_same() -> None:

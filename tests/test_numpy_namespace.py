@@ -228,6 +228,25 @@ def test_lists_may_hold_traced_values() -> None:
     same(kn.graph(f)(0.7, -1.2)(0.7, -1.2), plain(0.7, -1.2))
 
 
+def test_full_takes_lists_of_traced_values() -> None:
+    def f(x: Any) -> Any:
+        return knp.full((3, 2), [x, 2.0 * x]), knp.full_like(np.ones((2, 1)), x * x)
+
+    same(kn.vjp(f, 0.7)[0], f(0.7))
+    check_grads(f, (0.7,), order=2)
+
+
+@pytest.mark.parametrize("offset", [-2, -1, 0, 1, 3])
+@pytest.mark.parametrize("axes", [(-1, -2), (-2, -1), (0, 1), (2, 0)])
+def test_make_diagonal_is_the_inverse_of_diagonal(offset: int, axes: tuple[int, int]) -> None:
+    x = np.arange(1.0, 7.0).reshape(2, 3)
+    matrices = knp.make_diagonal(x, offset, *axes)
+    same(np.diagonal(matrices, offset, *axes), x)
+    assert np.count_nonzero(matrices) == x.size
+    assert matrices.size == 2 * (3 + abs(offset)) ** 2
+    check_grads(lambda x: knp.make_diagonal(x, offset, *axes), (x,), order=2)
+
+
 def test_dtypes_of_lists_are_numpys() -> None:
     single, half = np.float32(1.5), np.float16(2.0)
     for given in ([single, 1.0], [single, 2], [half, single], [[single], [True]]):

@@ -423,6 +423,23 @@ def test_attributes() -> None:
 
     kn.vjp(f, A)
     kn.graph(f)(A)
+
+
+def test_a_format_shows_the_number_where_there_is_one() -> None:
+    seen = []
+
+    def f(x: Any) -> Any:
+        seen.append(f"{x:.3f} {x * x:>6.1f}")
+        return x * x
+
+    kn.grad(f)(1.25)
+    kn.grad(kn.grad(f))(np.float32(1.25))
+    kn.jvp(f, (np.array(1.25),), (np.array(1.0),))
+    assert seen == ["1.250    1.6"] * 3
+    kn.vmap(f)(np.ones(2))
+    kn.jit(f)(1.25)
+    for text in seen[3:]:
+        assert "traced by" in text
     kn.jvp(f, (A,), (A,))
 
 

@@ -22,7 +22,7 @@ from kinone.testing import check_grads, check_primitive, numeric_jvp, programs, 
 
 # Halves of `while` in reverse mode. What passes between them is no array, so no sample holds it;
 # the checks of `while` run them.
-HALVES = {"while_record", "while_replay"}
+HALVES = {"while_record", "while_replay", "while_forward", "while_backward"}
 PRIMITIVES = [one for one in registry.values() if one.name not in HALVES]
 CASES = [
     pytest.param(one, sample, id=f"{one.name}-{rules.describe_sample(sample)[:60]}")

@@ -4,6 +4,7 @@ differences, each under every transformation."""
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 import warnings
@@ -15,6 +16,7 @@ import pytest
 from surface import check_everything, check_values, same
 
 import kinone as kn
+from kinone.errors import TracerAssignmentError
 from kinone.ops.samples import values
 from kinone.testing import check_grads
 
@@ -382,3 +384,23 @@ def test_deviations_as_integers() -> None:
         same(kn.graph(deviation)(x)(x), deviation(x))
     with pytest.raises(TypeError):
         kn.vjp(lambda x: np.std(x, axis=0, dtype=np.int64), X)
+
+
+VARIANTS = (
+    *("nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "nanmedian"),
+    *("max", "min", "std", "var", "quantile", "percentile", "nanquantile", "nanpercentile"),
+)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_signatures_are_numpys(name: str) -> None:
+    """Also of those that are declared by another one's; and `out` is refused at its place."""
+    own, numpys = getattr(kn.ops, name), getattr(np, name)
+    parameters = inspect.signature(own).parameters
+    wanted = inspect.signature(numpys).parameters
+    assert [*parameters] == [*wanted]
+    assert [each.kind for each in parameters.values()] == [each.kind for each in wanted.values()]
+    needed = [0.5] if "q" in parameters else []
+    before = [None] * ([*parameters].index("out") - 1 - len(needed))
+    with pytest.raises(TracerAssignmentError, match=name):
+        kn.grad(lambda x: numpys(x, *needed, *before, np.zeros(())))(X)

@@ -14,6 +14,7 @@ import pytest
 
 import kinone as kn
 from kinone.core import observe
+from kinone.errors import GradientError
 from kinone.testing import check_grads
 
 rng = np.random.default_rng(0)
@@ -323,3 +324,21 @@ class TestPythonRuns:
         f = kn.checkpoint(lambda w, x: w @ x)
         with pytest.raises(ValueError, match=r"test_remat\.py:\d+  w @ x"):
             kn.grad(lambda w: np.sum(f(w, np.ones(5))))(W)
+
+
+def test_static_argnums_that_are_not_there() -> None:
+    def scaled(x: Any, n: int) -> Any:
+        return np.sum(x) * n
+
+    for number in (np.int64(1), -1, [np.int32(1)]):
+        f = kn.checkpoint(scaled, static_argnums=number)
+        assert kn.grad(f)(2.0, 3) == 3.0
+    text = r"static_argnums=2, but scaled was called with 2 positional arguments, at .*test_remat"
+    with pytest.raises(GradientError, match=text):
+        kn.grad(kn.checkpoint(scaled, static_argnums=2))(2.0, 3)
+    with pytest.raises(
+        GradientError, match=r"1 positional argument, at .*\n  Pass n by position\."
+    ):
+        kn.grad(lambda x: kn.checkpoint(scaled, static_argnums=1)(x, n=3))(2.0)
+    with pytest.raises(TypeError, match=r"static_argnums wants integers, and got 1\.5"):
+        kn.checkpoint(scaled, static_argnums=1.5)  # type: ignore[call-overload]

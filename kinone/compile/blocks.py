@@ -12,8 +12,9 @@ import math
 from collections.abc import Sequence
 
 from ..core import ShapeDtype
+from ..core.layout import CONTIGUOUS
 from ..graph import Atom, Equation, Graph, Var
-from .layout import CONTIGUOUS, Layouts
+from .layout import Layouts
 
 LARGE = 1 << 15  # elements from which on a chain is worth its loop
 _BLOCK = 1 << 14  # elements of a block

@@ -20,13 +20,14 @@ import numpy as np
 
 from .. import source
 from ..core import Array
+from ..core.layout import CONTIGUOUS, UNKNOWN
 from ..graph import Atom, Constant, Equation, Graph, Var
 from ..graph.format import letters
 from ..source import Location
 from ..transforms.calls import run_call
 from .blocks import Block, Step, is_sliced, schedule
-from .inline import literal, template
-from .layout import CONTIGUOUS, UNKNOWN, is_fresh, layouts, roots
+from .inline import literal, wording
+from .layout import layouts, roots
 from .memory import Plan, plan, takes_out
 from .runtime import own
 
@@ -177,24 +178,19 @@ class _Function:
     ) -> str:
         """The text of an equation's right side."""
         primitive = equation.primitive
-        if any(var.aval.weak for var in equation.outputs):
-            # Of Python numbers it makes a Python number, which the primitive itself sees to.
-            name = self.text.bind(f"{primitive.name}_", primitive)
-            return f"{name}({', '.join([*operands, *self.keywords(equation)])})"
+        if primitive.weak is not None and equation.outputs[0].aval.weak:
+            return primitive.weak.format(*operands)  # of Python numbers, by Python itself
         if primitive.impl is run_call and isinstance(equation.params["program"], Graph):
             # The function with rules of its own: by now they have been applied.
             program = self.parameter("program", equation.params["program"])
             return f"{program}({', '.join(operands)})"
         if callable(primitive.code):
             return primitive.code(*operands, **equation.params)
-        found = template(primitive, len(operands), tuple(equation.params))
+        found = wording(primitive, len(operands), tuple(equation.params))
         values = {key: self.parameter(key, value) for key, value in equation.params.items()}
         values.update({f"@{key}": self.text.bind(key, value) for key, value in found.names.items()})
         text = found.text.format(*operands, **values)
         return text if out is None else f"{text[:-1]}, out={out})"
-
-    def keywords(self, equation: Equation) -> list[str]:
-        return [f"{key}={self.parameter(key, value)}" for key, value in equation.params.items()]
 
     def parameter(self, key: str, value: Any) -> str:
         if isinstance(value, Graph):
@@ -311,7 +307,7 @@ class _Function:
             rivals = [v for v in before if memory[v] & memory[atom]]
             rivals += [v for v in self.program.inputs if v in memory[atom]]
             rivals = [v for v in rivals if v.aval.dtype.kind != "O"]  # the record of a loop
-            if atom.aval.dtype.kind != "O" and (rivals or not is_fresh(made[atom])):
+            if atom.aval.dtype.kind != "O" and (rivals or not made[atom].primitive.fresh):
                 names = dict.fromkeys(self.variables[v] for v in rivals if not v.aval.weak)
                 text = f"{self.text.bind('own', own)}({', '.join([text, *names])})"
             before.append(atom)

@@ -57,7 +57,7 @@ class Writer:
         if value is type(None):
             return "type(None)"
         if isinstance(value, np.ndarray):
-            return f"{self._helper('frozen', into)}({self._array(value, into, what)})"
+            return f"{self._helper('unwritable', into)}({self._array(value, into, what)})"
         if isinstance(value, np.generic):
             return f"{self._array(np.asarray(value), into, what)}[()]"
         if isinstance(value, np.dtype):

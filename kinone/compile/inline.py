@@ -22,7 +22,7 @@ import numpy as np
 from ..core import Primitive
 
 
-class Template(NamedTuple):
+class Wording(NamedTuple):
     """The text of a primitive's application, with `{0}`, `{1}`, … for operands, `{name}` for
     parameters, `{@name}` for other objects that it needs besides NumPy; and those objects."""
 
@@ -32,14 +32,14 @@ class Template(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4096)
-def template(primitive: Primitive, arity: int, params: tuple[str, ...]) -> Template:
-    """The template of a primitive with this many operands and these parameters."""
+def wording(primitive: Primitive, arity: int, params: tuple[str, ...]) -> Wording:
+    """The wording of a primitive with this many operands and these parameters."""
     impl = primitive.impl
     if isinstance(primitive.code, str):
-        return Template(primitive.code, {}, _takes_out(_expression(primitive.code)))
+        return Wording(primitive.code, {}, _takes_out(_expression(primitive.code)))
     if getattr(np, getattr(impl, "__name__", ""), None) is impl and not params:
         takes_out = isinstance(impl, np.ufunc) and impl.nout == 1
-        return Template(f"np.{impl.__name__}({_operands(arity)})", {}, takes_out)
+        return Wording(f"np.{impl.__name__}({_operands(arity)})", {}, takes_out)
     if isinstance(impl, types.FunctionType):
         expression = _body(impl)
         if expression is not None and not impl.__closure__:
@@ -49,7 +49,7 @@ def template(primitive: Primitive, arity: int, params: tuple[str, ...]) -> Templ
     name = _identifier(getattr(impl, "__name__", "impl"), primitive.name)
     keywords = [f"{key}={{{key}}}" for key in params]
     arguments = ", ".join([part for part in (_operands(arity), *keywords) if part])
-    return Template(f"{{@{name}}}({arguments})", {name: impl}, takes_out=False)
+    return Wording(f"{{@{name}}}({arguments})", {name: impl}, takes_out=False)
 
 
 def _operands(arity: int) -> str:
@@ -103,7 +103,7 @@ def _same_arguments(node: ast.Lambda, code: types.CodeType) -> bool:
 
 def _inlined(
     impl: Callable[..., Any], node: ast.Lambda, arity: int, params: tuple[str, ...]
-) -> Template | None:
+) -> Wording | None:
     """The lambda's body with placeholders; None where a name in it is not to be had."""
     positional = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
     places: dict[str, str] = {name: f"{{{i}}}" for i, name in enumerate(positional)}
@@ -137,7 +137,7 @@ def _inlined(
     text = ast.unparse(tree).replace("{", "{{").replace("}", "}}")
     for known, mark in marks.items():
         text = text.replace(mark, places[known])
-    return Template(text, names, _takes_out(tree))
+    return Wording(text, names, _takes_out(tree))
 
 
 class _Rename(ast.NodeTransformer):

@@ -15,13 +15,14 @@ from .. import source, tree
 from ..core import Array, ShapeDtype, is_number, leaf_error, observe, shape_dtype
 from ..errors import RetraceError
 from ..graph import argument_names, evaluate, trace_flat
+from ..source import name_of
 from ..transforms.arguments import check_callable, parameter_names
 from ..transforms.axis_names import named_axes
 from .call import call
 from .lowered import Lowered, Traced, Traces
 from .program import Compiled
 from .signature import Signature, unpacker
-from .statics import frozen_statics, name_of, static_places
+from .statics import frozen_statics, static_places
 
 _FAST_WAYS = 8
 _PLAIN = (np.ndarray, np.generic, bool, int, float, complex)
@@ -139,7 +140,7 @@ class Jitted(Generic[P, R]):
         if self._max_traces is not None and traces >= self._max_traces:
             difference = "".join(f"\n  {line}" for line in nearest or [])
             raise RetraceError(
-                f"{name_of(self._fun)} would be traced for the {traces + 1}. time, and "
+                f"{name_of(self._fun)} would be traced {traces + 1} times, and "
                 f"max_traces is {self._max_traces}, at {source.here()}{difference}"
             )
         out_tree: list[tree.TreeDef] = []

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, ShapeDtype
+from ..core.layout import CONTIGUOUS
 from ..graph import Equation, Graph, Var
 from .blocks import Block, Step
-from .inline import template
-from .layout import CONTIGUOUS, Layouts, Roots
+from .inline import wording
+from .layout import Layouts, Roots
 from .runtime import allocate
-
-Free = dict[int, list[int]]  # parts of the arena that nobody uses, by their size in bytes
 
 
 class Plan:
@@ -48,90 +47,139 @@ class Plan:
 
 def plan(program: Graph, steps: Sequence[Step], known: Layouts, memory: Roots) -> Plan:
     """Assigns buffers in the order of execution; the smallest free one that is large enough."""
-    result = Plan()
-    result.blocked = any(isinstance(step, Block) for step in steps)
-    last: dict[Var, int] = {}
+    planner = _Planner(program, steps, known, memory)
     for number, step in enumerate(steps):
-        for equation in _equations(step):
-            for atom in equation.inputs:
-                if isinstance(atom, Var):
-                    last.update(dict.fromkeys(memory[atom], number))
-    seen_outside: set[Var] = set()
-    for atom in program.outputs:
-        if isinstance(atom, Var):
-            seen_outside |= memory[atom]
-    free: Free = {}
-    views: dict[tuple[int, tuple[int, ...], np.dtype[Any]], int] = {}
-    expiring: dict[int, list[int]] = {}
-    for number, step in enumerate(steps):
-        candidates = [var for var in _written(step) if _plannable(var, known, last, seen_outside)]
-        if candidates and not isinstance(step, Block):
-            # An elementwise operation may write over an operand that it is the last to read.
-            _release_operand(step, candidates[0], result, memory, last, number, free, expiring)
-        inside = _in_block(step, last, number, seen_outside) if isinstance(step, Block) else {}
-        for var in candidates:
-            if var in inside:
-                continue
-            part = _take(result, free, var.aval)
-            view = (part, var.aval.shape, var.aval.dtype)
-            if view not in views:
-                views[view] = len(result.buffers)
-                result.buffers.append((part, ShapeDtype(var.aval.shape, var.aval.dtype)))
-            result.places[var] = views[view]
-            expiring.setdefault(last[var], []).append(part)
+        planner.place(number, step)
+    planner.note_large_ones()
+    return planner.plan
+
+
+class _Planner:
+    """A plan in the making: what is read last where, and which parts of the arena are free."""
+
+    def __init__(
+        self, program: Graph, steps: Sequence[Step], known: Layouts, memory: Roots
+    ) -> None:
+        self.plan = Plan()
+        self.plan.blocked = any(isinstance(step, Block) for step in steps)
+        self.known = known
+        self.memory = memory
+        self.last: dict[Var, int] = {}  # the step that reads a value, or a view of it, last
+        for number, step in enumerate(steps):
+            for equation in _equations(step):
+                for atom in equation.inputs:
+                    if isinstance(atom, Var):
+                        self.last.update(dict.fromkeys(memory[atom], number))
+        self.seen_outside: set[Var] = set()
+        for atom in program.outputs:
+            if isinstance(atom, Var):
+                self.seen_outside |= memory[atom]
+        self.free: dict[int, list[int]] = {}  # parts that nobody uses, by their size in bytes
+        self.expiring: dict[int, list[int]] = {}  # parts by the step after which they are free
+        self.views: dict[tuple[int, tuple[int, ...], np.dtype[Any]], int] = {}
+
+    def place(self, number: int, step: Step) -> None:
+        """Gives the results of a step their buffers."""
+        candidates = [var for var in _written(step) if self.plannable(var)]
+        inside: dict[Var, int] = {}
         if isinstance(step, Block):
-            _place_inside(step, inside, result, free, views, expiring, number)
-        for part in expiring.pop(number, []):
-            _give_back(result, free, part)
-    for var, number in last.items():
-        if var not in result.places and var.aval.size >= 1 << 16 and var not in seen_outside:
-            result.dead.setdefault(number, []).append(var)
-    return result
+            inside = self.read_inside(number, step)
+        elif candidates:
+            # An elementwise operation may write over an operand that it is the last to read.
+            self.release_operand(number, step, candidates[0])
+        for var in candidates:
+            if var not in inside:
+                self.plan.places[var] = self.buffer(var.aval.shape, var.aval.dtype, self.last[var])
+        if isinstance(step, Block):
+            self.place_inside(number, step, inside)
+        for part in self.expiring.pop(number, []):
+            self.give_back(part)
 
+    def plannable(self, var: Var) -> bool:
+        return (
+            var.aval.ndim > 0
+            and var.aval.size > 0
+            and self.known[var] == CONTIGUOUS
+            and var in self.last
+            and var not in self.seen_outside
+        )
 
-def _in_block(
-    block: Block, last: dict[Var, int], number: int, seen_outside: set[Var]
-) -> dict[Var, int]:
-    """The values that only the block itself reads, and its equation that does so last."""
-    inside: dict[Var, int] = {}
-    for equation in block.equations:
-        (var,) = equation.outputs
-        if last.get(var) == number and var not in seen_outside:
-            for index, reader in enumerate(block.equations):
-                if var in reader.inputs:
-                    inside[var] = index
-    return inside
+    def release_operand(self, number: int, step: Equation, out: Var) -> None:
+        if not step.primitive.elementwise:
+            return
+        for atom in step.inputs:
+            if (
+                isinstance(atom, Var)
+                and atom in self.plan.places
+                and self.memory[atom] == {atom}
+                and self.last[atom] == number
+                and (atom.aval.shape, atom.aval.dtype) == (out.aval.shape, out.aval.dtype)
+                and not any(
+                    other is not atom and isinstance(other, Var) and atom in self.memory[other]
+                    for other in step.inputs
+                )
+            ):
+                part = self.plan.buffers[self.plan.places[atom]][0]
+                if part in self.expiring.get(number, []):
+                    self.expiring[number].remove(part)
+                    self.give_back(part)
+                    return
 
+    # -- inside of a block
 
-def _place_inside(
-    block: Block,
-    inside: dict[Var, int],
-    result: Plan,
-    free: Free,
-    views: dict[tuple[int, tuple[int, ...], np.dtype[Any]], int],
-    expiring: dict[int, list[int]],
-    number: int,
-) -> None:
-    """Buffers of one block's size, each used again as soon as its value has been read."""
-    shape = (min(block.step, block.rows), *block.shape[block.split :])
-    idle: dict[np.dtype[Any], list[int]] = {}
-    for index, equation in enumerate(block.equations):
-        for atom in dict.fromkeys(equation.inputs):
-            if isinstance(atom, Var) and inside.get(atom) == index and atom in result.places:
-                idle.setdefault(atom.aval.dtype, []).append(result.places[atom])
-        (var,) = equation.outputs
-        if var in inside and takes_out(equation):
-            spare = idle.get(var.aval.dtype)
-            if spare:
-                result.places[var] = spare.pop()
-                continue
-            part = _take(result, free, ShapeDtype(shape, var.aval.dtype))
-            view = (part, shape, var.aval.dtype)
-            if view not in views:
-                views[view] = len(result.buffers)
-                result.buffers.append((part, ShapeDtype(shape, var.aval.dtype)))
-            result.places[var] = views[view]
-            expiring.setdefault(number, []).append(part)
+    def read_inside(self, number: int, block: Block) -> dict[Var, int]:
+        """The values that only the block itself reads, and its equation that does so last."""
+        inside: dict[Var, int] = {}
+        for equation in block.equations:
+            (var,) = equation.outputs
+            if self.last.get(var) == number and var not in self.seen_outside:
+                for index, reader in enumerate(block.equations):
+                    if var in reader.inputs:
+                        inside[var] = index
+        return inside
+
+    def place_inside(self, number: int, block: Block, inside: dict[Var, int]) -> None:
+        """Buffers of one block's size, each used again as soon as its value has been read."""
+        shape = (min(block.step, block.rows), *block.shape[block.split :])
+        idle: dict[np.dtype[Any], list[int]] = {}
+        places = self.plan.places
+        for index, equation in enumerate(block.equations):
+            for atom in dict.fromkeys(equation.inputs):
+                if isinstance(atom, Var) and inside.get(atom) == index and atom in places:
+                    idle.setdefault(atom.aval.dtype, []).append(places[atom])
+            (var,) = equation.outputs
+            if var in inside and takes_out(equation):
+                spare = idle.get(var.aval.dtype)
+                places[var] = spare.pop() if spare else self.buffer(shape, var.aval.dtype, number)
+
+    # -- the arena
+
+    def buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any], last: int) -> int:
+        """A buffer in use up to a step: in a free part of the arena, the smallest that is large
+        enough and at most twice as large, or in a new one."""
+        wanted = math.prod(shape) * dtype.itemsize
+        fitting = [n for n, parts in self.free.items() if parts and wanted <= n <= 2 * wanted]
+        if fitting:
+            part = self.free[min(fitting)].pop()
+        else:
+            part = len(self.plan.capacities)
+            self.plan.capacities.append(wanted)
+        self.expiring.setdefault(last, []).append(part)
+        view = (part, shape, dtype)
+        if view not in self.views:
+            self.views[view] = len(self.plan.buffers)
+            self.plan.buffers.append((part, ShapeDtype(shape, dtype)))
+        return self.views[view]
+
+    def give_back(self, part: int) -> None:
+        self.free.setdefault(self.plan.capacities[part], []).append(part)
+
+    def note_large_ones(self) -> None:
+        """What lies outside of the arena and is large goes as soon as nothing reads it."""
+        for var, number in self.last.items():
+            placed = var in self.plan.places or var in self.seen_outside
+            if not placed and var.aval.size >= 1 << 16:
+                self.plan.dead.setdefault(number, []).append(var)
 
 
 def _equations(step: Step) -> list[Equation]:
@@ -150,61 +198,4 @@ def takes_out(equation: Equation) -> bool:
     primitive = equation.primitive
     if len(equation.outputs) != 1 or callable(primitive.code) or equation.outputs[0].aval.weak:
         return False
-    return template(primitive, len(equation.inputs), tuple(equation.params)).takes_out
-
-
-def _plannable(var: Var, known: Layouts, last: dict[Var, int], seen_outside: set[Var]) -> bool:
-    return (
-        var.aval.ndim > 0
-        and var.aval.size > 0
-        and known[var] == CONTIGUOUS
-        and var in last
-        and var not in seen_outside
-    )
-
-
-def _release_operand(
-    step: Step,
-    out: Var,
-    result: Plan,
-    memory: Roots,
-    last: dict[Var, int],
-    number: int,
-    free: Free,
-    expiring: dict[int, list[int]],
-) -> None:
-    assert not isinstance(step, Block)
-    if not step.primitive.elementwise:
-        return
-    for atom in step.inputs:
-        if (
-            isinstance(atom, Var)
-            and atom in result.places
-            and memory[atom] == {atom}
-            and last[atom] == number
-            and (atom.aval.shape, atom.aval.dtype) == (out.aval.shape, out.aval.dtype)
-            and not any(
-                other is not atom and isinstance(other, Var) and atom in memory[other]
-                for other in step.inputs
-            )
-        ):
-            part = result.buffers[result.places[atom]][0]
-            if part in expiring.get(number, []):
-                expiring[number].remove(part)
-                _give_back(result, free, part)
-                return
-
-
-def _take(result: Plan, free: Free, aval: ShapeDtype) -> int:
-    """A free part of the arena, the smallest that is large enough, at most twice as large; or a
-    new one."""
-    wanted = math.prod(aval.shape) * aval.dtype.itemsize
-    fitting = [n for n, parts in free.items() if parts and wanted <= n <= 2 * wanted]
-    if fitting:
-        return free[min(fitting)].pop()
-    result.capacities.append(wanted)
-    return len(result.capacities) - 1
-
-
-def _give_back(result: Plan, free: Free, part: int) -> None:
-    free.setdefault(result.capacities[part], []).append(part)
+    return wording(primitive, len(equation.inputs), tuple(equation.params)).takes_out

@@ -16,7 +16,6 @@ from ..core import Array
 from ..graph import Graph
 from ..graph.passes import simplified
 from .emit import Text, emit
-from .memory import Plan
 
 _numbers = itertools.count(1)
 
@@ -129,6 +128,3 @@ class _Lines:
 
     def __call__(self) -> str:
         return str(self.text) + "\n"
-
-
-__all__ = ["Compiled", "Plan"]

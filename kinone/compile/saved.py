@@ -83,7 +83,7 @@ def check_none(name: str, value: Any) -> None:
         raise TypeError(f"{name} is a {type(value).__name__}; None is wanted")
 
 
-def frozen(array: Any) -> Any:
+def unwritable(array: Any) -> Any:
     """A constant: nobody writes into it."""
     array.flags.writeable = False
     return array

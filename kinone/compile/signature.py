@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..core import Array, ShapeDtype, shape_dtype
+from ..core import Array
 from ..tree.structure import TreeDef, find_node_type, node_types
 from .statics import frozen
 
@@ -150,11 +150,6 @@ def packer(treedef: TreeDef) -> Callable[[Sequence[Array]], Any]:
         return lambda leaves: tree.unflatten(treedef, leaves)
     made: Callable[[Sequence[Array]], Any] = eval(f"lambda r: {expression}", names)
     return made
-
-
-def aval_of(leaf: Array) -> ShapeDtype:
-    """Shape, dtype and weakness: what a program is traced for."""
-    return shape_dtype(leaf)
 
 
 class Signature:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -14,11 +13,8 @@ import numpy as np
 from .. import source
 from ..core import Tracer
 from ..errors import StaticArgumentError
-from ..transforms.arguments import parameter_names
-
-
-def name_of(fun: Callable[..., Any]) -> str:
-    return getattr(fun, "__name__", type(fun).__name__)
+from ..source import name_of
+from ..transforms.arguments import names_given, numbers_given, parameter_names
 
 
 def static_places(
@@ -27,10 +23,8 @@ def static_places(
     argnames: str | Sequence[str] | None,
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Static parameters by name and by place: each is static however it is passed."""
-    one = isinstance(argnums, (int, np.integer))
-    given: Any = (argnums,) if one else argnums or ()
-    numbers = tuple([operator.index(number) for number in given])
-    names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
+    numbers = numbers_given(argnums, "static_argnums", error=StaticArgumentError)
+    names = names_given(argnames)
     try:
         parameters = inspect.signature(fun).parameters
     except (TypeError, ValueError):

@@ -27,6 +27,7 @@ from .values import (
     ndim_of,
     shape_dtype,
     shape_of,
+    zeros_of,
 )
 
 __all__ = [
@@ -53,4 +54,5 @@ __all__ = [
     "shape_of",
     "tracing_body",
     "weaken",
+    "zeros_of",
 ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from .. import source
 from ..errors import (
@@ -161,68 +164,40 @@ def leaked(tracer: Any) -> LeakedTracerError:
     )
 
 
-def cut(tracer: Any, what: str) -> LeakedTracerError | TracerConversionError:
-    """The error for taking the number out of a tracer."""
-    if not tracer._trace.alive:
-        return leaked(tracer)
-    place = source.capture()
-    if source.stores_element(place):
-        what = "y[i] = x"
-    elif what.startswith("np.asarray(x)"):
-        what = "np.asarray(x)"  # the rest is in the form
-    form = next((form for start, form in _FORMS.items() if what.startswith(start)), _FORMS[""])
-    return TracerConversionError(
-        f"{what} would take the number out of a value traced by {tracer._trace.name}, "
-        f"at {source.describe(place)}\n"
-        "  and its gradient would be cut without a word.\n"
-        f"  {form}\n"
-        "  To look at the value, return it with has_aux=True or call kinone.debug.print; where it "
-        "is meant to be a constant, pass it through kinone.stop_gradient(x)."
-    )
-
-
-# What to write instead of a conversion, by the beginning of its name.
-_FORMS = {
-    "np.asarray": "Write np.stack([a, b]) for np.array([a, b]), w @ x for w.dot(x), and "
-    "kinone.ops.getitem(table, x) for table[x]; "
-    "np.asarray(x) is not needed, x is an array already.",
-    "y[i] = x": "Write np.stack([a, b]) for y[0] = a; y[1] = b, or y = kinone.ops.set_at(y, i, x).",
-    "using x as an index": "An index is an integer that nothing differentiates: compute it with "
-    "np.argmax or int outside of the function, or choose with np.where.",
-    "pickling": "Return it from the function, and save the result.",
-    "": "Compute with NumPy's functions on x: np.sqrt(x), not math.sqrt(x).",
-}
-
-
-def no_rule(name: str, functions: Iterable[Any]) -> MissingRuleError:
-    """The error for a NumPy function that Kinone does not know."""
-    known = {f.__name__: dotted(f) for f in functions if _is_numpys(f)}
-    short = name.rpartition(".")[2]
-    near = difflib.get_close_matches(short, sorted(known), n=1)
+def no_rule(function: Any, functions: Iterable[Any], method: str = "__call__") -> MissingRuleError:
+    """The error for a function, or a method of a ufunc, that Kinone does not know."""
+    name = full_name(function) if method == "__call__" else f"{full_name(function)}.{method}"
+    library, _, short = name.partition(".")
+    named = [full_name(f) for f in functions if hasattr(f, "__name__")]
+    known = {f.rpartition(".")[2]: f for f in named if f.startswith(f"{library}.")}
+    near = difflib.get_close_matches(short.rpartition(".")[2], sorted(known), n=1)
     if short in _REWRITES:
         hint = f"Write {_REWRITES[short]} instead."
+    elif library == "scipy" and "kinone.scipy" not in sys.modules:
+        hint = "Write `import kinone.scipy`: it has rules for what docs/scipy.md lists."
     elif near:
         hint = (
-            f"The nearest name that has a rule is np.{known[near[0]]}; "
+            f"The nearest name that has a rule is {known[near[0]]}; "
             "`python -m kinone rules` lists all."
         )
     else:
         hint = "`python -m kinone rules` lists what has one."
     return MissingRuleError(
-        f"np.{name} has no rule for traced values, at {source.here()}\n  It would run once on "
+        f"{name} has no rule for traced values, at {source.here()}\n  It would run once on "
         f"numbers and lose the gradient, so it is refused.\n  {hint}"
     )
 
 
-def _is_numpys(function: Any) -> bool:
-    module = getattr(function, "__module__", None) or "numpy"  # a ufunc has none in some versions
-    return str(module).startswith("numpy") and hasattr(function, "__name__")
-
-
-def dotted(function: Any) -> str:
-    """`linalg.norm`: the name of a function behind `np.`."""
+def full_name(function: Any) -> str:
+    """`np.linalg.norm`, `scipy.special.erf`: how a user writes the name of a function."""
+    name: str = function.__name__
+    if isinstance(function, np.ufunc):  # which does not say whose it is
+        special = sys.modules.get("scipy.special")
+        public = name.removeprefix("_")
+        of_scipy = getattr(np, name, None) is not function and hasattr(special, public)
+        return f"scipy.special.{public}" if of_scipy else f"np.{name}"
     module = getattr(function, "__module__", None) or "numpy"
-    return f"{module}.{function.__name__}".removeprefix("numpy.")
+    return f"{module}.{name}".replace("numpy.", "np.", 1)
 
 
 # What to write for functions that can never have a rule: they leave the program for a file. (Those

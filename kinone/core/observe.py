@@ -13,8 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .. import source
 from .tracer import Tracer
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 Phase = Literal["forward", "backward", "tangent"]
 
 
-@dataclass(slots=True)
-class Event:
+class Event(NamedTuple):
     """One operation that ran.
 
     In the backward pass `operands` are the cotangents of the results, and `results` those of the
@@ -49,8 +47,7 @@ class Event:
     within: Forward | None = None
 
 
-@dataclass(slots=True)
-class Forward:
+class Forward(NamedTuple):
     """The operation that is differentiated, by a transformation that was called at a line."""
 
     primitive: Primitive

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import source
 from . import observe
+from .layout import made, unknown
 from .messages import explain, leaked
 from .observe import observers
 from .trace import Trace, bodies
@@ -38,12 +39,22 @@ class Primitive:
                                             places such as "np.matmul({0}, {1})", or a function
                                             `(*operands, **params) -> text`, where the body or a
                                             call of `impl` is not the best one
+    fresh                                   whether the results share no memory with the operands or
+                                            each other; without it, whether `impl` is a ufunc
+    layout(known, avals, **params)          how the results lie in memory, from how the operands do,
+                                            see `core.layout`; of fresh ones `made` by itself
+    flops                                   floating-point operations for each element that comes in
+                                            or goes out, or `(shapes of the operands, shapes of the
+                                            results) -> their number`
+    kink(y, *xs, **params)                  True for each element at which the derivative is a
+                                            convention: a corner, a tie
 
     An `effect` is run for what it does (print, check): no pass over a program leaves it away,
     merges two of them, or moves one over another.
 
     An `elementwise` one treats each element by itself, after broadcasting.
-    A `weak` primitive is one of Python's operators: of Python numbers it makes a Python number.
+    A `weak` primitive is one of Python's operators, as a text such as "{0} + {1}": of Python
+    numbers it makes a Python number.
     Where `vjp` is None the result is constant as far as derivatives go (`floor`, `x > 0`), and
     differentiation hands on a plain value.
     """
@@ -61,8 +72,12 @@ class Primitive:
         run_jvp: Callable[..., Any] | None = None,
         expand: Callable[..., Any] | None = None,
         code: str | Callable[..., str] | None = None,
+        fresh: bool | None = None,
+        layout: Callable[..., int] | None = None,
+        flops: float | Callable[..., float] = 1,
+        kink: Callable[..., Any] | None = None,
         multiple: bool = False,
-        weak: bool = False,
+        weak: str | None = None,
         effect: bool = False,
         elementwise: bool = False,
         samples: Callable[[], Sequence[Any]] | None = None,
@@ -85,6 +100,10 @@ class Primitive:
         self.run_jvp = run_jvp
         self.expand = expand
         self.code = code
+        self.fresh = isinstance(impl, np.ufunc) if fresh is None else fresh
+        self.layout = layout or (made if self.fresh else unknown)
+        self.flops = flops
+        self.kink = kink
         self.multiple = multiple
         self.weak = weak
         self.effect = effect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -9,13 +10,15 @@ import numpy as np
 
 from .. import source
 from ..errors import TracerAssignmentError
-from .messages import dotted, explain, no_rule
+from .messages import explain, no_rule
 from .values import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # NumPy's own functions and ufuncs → the Kinone function that does the same on tracers.
 numpy_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
+# The modules of further functions, loaded when one is needed; `kinone.ops` names them.
+waiting: list[str] = []
 # Where among the positional arguments a function has `out`, which no traced value can serve.
 _out_places: dict[Callable[..., Any], int] = {}
 
@@ -34,11 +37,30 @@ def implements(*functions: Callable[..., Any]) -> Callable[[F], F]:
     return register
 
 
-def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A NumPy function on traced values. Raises `MissingRuleError` for one that is not known."""
+def load_all() -> None:
+    """Loads every family of functions that waits for its first use.
+
+    `registry` and `numpy_functions` are complete then: whoever walks through one calls this first.
+    """
+    for module in waiting:
+        importlib.import_module(module)
+
+
+def rule_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What does the same as a NumPy function on traced values. Raises `MissingRuleError` where
+    nothing does, no family that waited either."""
     known = numpy_functions.get(function)
     if known is None:
-        raise no_rule(dotted(function), numpy_functions)
+        load_all()
+        known = numpy_functions.get(function)
+        if known is None:
+            raise no_rule(function, numpy_functions)
+    return known
+
+
+def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A NumPy function on traced values. Raises `MissingRuleError` for one that is not known."""
+    known = rule_of(function)
     place = _out_places.get(known)
     if place is not None and (args[place] if len(args) > place else kwargs.get("out")) is not None:
         raise refused_out(function.__name__)

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import source
-from ..errors import TracerAssignmentError
-from .messages import cut, no_rule
+from ..errors import TracerAssignmentError, TracerConversionError
+from .conversions import cut
+from .messages import no_rule
 from .protocol import At, apply, numpy_functions, reductions, refused_out, ufunc_methods
 from .trace import Trace
 from .values import Array, ShapeDtype
@@ -107,20 +108,20 @@ class Tracer:
     # -- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        if kwargs and any(x is not None for x in kwargs.get("out", ())):
-            raise refused_out(name)
-        if method == "__call__":
+        if method == "__call__" and not kwargs:
             function = numpy_functions.get(ufunc)
-            if function is not None and not kwargs:
+            if function is not None:
                 return function(*inputs)
-        elif method == "reduce" and ufunc in reductions and not kwargs.keys() & _FOLDED:
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        if any(x is not None for x in kwargs.get("out", ())):
+            raise refused_out(name)
+        if method == "reduce" and ufunc in reductions and not kwargs.keys() & _FOLDED:
             # np.add.reduce reduces axis 0 by default, np.sum every axis.
             kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
             return numpy_functions[reductions[ufunc]](inputs[0], **kwargs)
         if method in ufunc_methods:
             return ufunc_methods[method](ufunc, *inputs, **kwargs)
-        raise no_rule(name, numpy_functions)
+        raise no_rule(ufunc, numpy_functions, method)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """The namespace whose functions take this value: `kinone.numpy`, or else NumPy's."""
@@ -142,7 +143,7 @@ class Tracer:
     __truediv__, __rtruediv__ = _operator(np.true_divide), _reflected(np.true_divide)
     __floordiv__, __rfloordiv__ = _operator(np.floor_divide), _reflected(np.floor_divide)
     __mod__, __rmod__ = _operator(np.remainder), _reflected(np.remainder)
-    __pow__, __rpow__ = _operator(np.power), _reflected(np.power)
+    __rpow__ = _reflected(np.power)
     __matmul__, __rmatmul__ = _operator(np.matmul), _reflected(np.matmul)
     __and__, __rand__ = _operator(np.bitwise_and), _reflected(np.bitwise_and)
     __or__, __ror__ = _operator(np.bitwise_or), _reflected(np.bitwise_or)
@@ -153,6 +154,13 @@ class Tracer:
     __lt__, __le__ = _operator(np.less), _operator(np.less_equal)
     __gt__, __ge__ = _operator(np.greater), _operator(np.greater_equal)
     __eq__, __ne__ = _operator(np.equal), _operator(np.not_equal)
+
+    def __pow__(self, other: Array) -> Any:
+        # NumPy's operator takes x ** 2 for a square, which of a bool is int8, and a power int64.
+        if type(other) is int and other == 2 and self.dtype.kind == "b":
+            return numpy_functions[np.square](self)
+        return numpy_functions[np.power](self, other)
+
     __hash__ = None  # type: ignore[assignment]  # as for an ndarray
 
     def __neg__(self) -> Any:
@@ -290,10 +298,7 @@ class Tracer:
         return bool(self._concrete("bool"))
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise self._cut(
-            "np.asarray(x) (or putting x into an array, or indexing a plain array with x: "
-            "kinone.ops.getitem(table, x))"
-        )
+        raise self._cut("np.asarray(x)")
 
     def __float__(self) -> float:
         raise self._cut("float(x)")
@@ -305,7 +310,7 @@ class Tracer:
         raise self._cut("complex(x)")
 
     def __index__(self) -> int:
-        raise self._cut("using x as an index (of a plain array: kinone.ops.getitem(table, x))")
+        raise self._cut("using x as an index")
 
     def item(self, *args: Any) -> Any:
         raise self._cut("x.item()")
@@ -328,14 +333,6 @@ class Tracer:
     def _cut(self, what: str) -> Exception:
         return cut(self, what)
 
-    def __getattr__(self, name: str) -> Any:
-        if hasattr(np.ndarray, name) and not name.startswith("__"):
-            raise AttributeError(
-                f"a traced value has no .{name}, for there is no rule for it, at {source.here()}\n"
-                "  Write it with the functions that `python -m kinone rules` lists."
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     def __copy__(self) -> Tracer:
         return self
 
@@ -349,4 +346,34 @@ class Tracer:
         return f"<{self.aval} traced by {self._trace.name}>"
 
     def __format__(self, spec: str) -> str:
+        """With a format the number, where the trace has one: a text is for people to read."""
+        if spec and not self.shape:
+            try:
+                return format(self._concrete("format"), spec)
+            except TracerConversionError:
+                pass
         return repr(self)
+
+
+def _absent(name: str, fix: str) -> property:
+    def read(self: Tracer) -> NoReturn:
+        raise AttributeError(f"a traced value has no .{name}, at {source.here()}\n  {fix}")
+
+    return property(read)
+
+
+# What else an ndarray has, and what users of PyTorch look for. A `__getattr__` would say the same,
+# and make each attribute of each tracer five times slower to read: Python's fast paths are for
+# classes without one.
+_MISSING = dict.fromkeys(
+    [name for name in dir(np.ndarray) if not name.startswith("_") and not hasattr(Tracer, name)],
+    "There is no rule for it: write it with the functions that `python -m kinone rules` lists.",
+)
+_MISSING |= {
+    "backward": "A gradient is what kinone.grad(f)(x) returns; nothing is called on the loss.",
+    "detach": "Write kinone.stop_gradient(x).",
+    "numpy": "Call NumPy's functions on x itself; to look at its number, print x.value.",
+    "cpu": "Leave .cpu() away: arrays are NumPy's.",
+}
+for _name, _fix in _MISSING.items():
+    setattr(Tracer, _name, _absent(_name, _fix))

@@ -61,10 +61,17 @@ def shape_dtype(x: Array) -> ShapeDtype:
     aval = getattr(x, "aval", None)
     if isinstance(aval, ShapeDtype):  # a tracer
         return aval
-    if isinstance(x, (bool, int, float, complex)):
-        return ShapeDtype((), np.asarray(x).dtype, weak=type(x) is not bool)
+    for kind in (bool, int, float, complex):
+        if isinstance(x, kind):  # whatever its size: an integer, too, adapts to what it meets
+            return ShapeDtype((), kind, weak=type(x) is not bool)
     array = np.asarray(x)
     return ShapeDtype(array.shape, array.dtype)
+
+
+def zeros_of(x: Array) -> Array:
+    """Zeros of the shape and dtype of a value or `ShapeDtype`; a NumPy scalar without axes."""
+    aval = shape_dtype(x)
+    return np.zeros(aval.shape, aval.dtype)[()]
 
 
 def shape_of(x: Array) -> tuple[int, ...]:

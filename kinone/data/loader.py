@@ -23,7 +23,12 @@ _DOMAIN = int.from_bytes(b"batches", "big")
 
 @dataclass(frozen=True)
 class Batches(Generic[T]):
-    """One epoch of mini-batches: iterate over it as often as you like; `len` is their number."""
+    """One epoch of mini-batches: iterate over it as often as you like; `len` is their number.
+
+    >>> order = np.arange(4)
+    >>> [rows.tolist() for rows in Batches(np.array([10, 11, 12, 13, 14]), 2, order)]
+    [[10, 11], [12, 13]]
+    """
 
     arrays: T
     batch_size: int

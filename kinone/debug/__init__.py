@@ -18,10 +18,11 @@ They look at what runs and change nothing of it.
 from ..ops.effects import CheckError
 from ..ops.effects import check_values as check
 from ..ops.effects import print_values as print
+from .corners import kinks
 from .drawing import draw
 from .environment import env
 from .explanation import explain
-from .not_a_number import NaNError, kinks, nans
+from .not_a_number import NaNError, nans
 from .profiler import profile
 from .residual_arrays import residuals
 from .strictness import strict

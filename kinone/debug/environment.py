@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +47,8 @@ class Environment:
 
 
 def env() -> Environment:
-    """What Kinone runs on: versions, BLAS, the CPU's features, threads. For bug reports.
+    """What Kinone runs on: versions, BLAS, the CPU's features, and the threads that are in force
+    at this moment, in BLAS and in Python. For bug reports.
 
     No path and no name of the user or the machine is in it. `python -m kinone env` prints it.
 
@@ -69,6 +72,8 @@ def env() -> Environment:
     rows.append(("simd baseline", " ".join(features.get("baseline", ())) or "none"))
     rows.append(("simd found", " ".join(features.get("found", ())) or "none"))
     rows.append(("cpus", _cpus()))
+    rows += _pools()
+    rows.append(("python threads", str(threading.active_count())))
     rows += [(name, os.environ[name]) for name in _VARIABLES if name in os.environ]
     return Environment(rows)
 
@@ -88,6 +93,20 @@ def _library(known: Any) -> str:
     options = str(known.get("openblas configuration", "")).split()
     words += [word for word in options if "/" not in word and word not in words]
     return " ".join(word for word in words if word and word != "unknown") or "unknown"
+
+
+def _pools() -> list[tuple[str, str]]:
+    """How many threads each library that is loaded computes with now."""
+    try:
+        threadpoolctl = importlib.import_module("threadpoolctl")
+    except ImportError:
+        return [
+            ("blas threads", "not known without threadpoolctl, but for variables such as below")
+        ]
+    return [
+        (f"{pool['internal_api']} {pool.get('version') or ''} threads", str(pool["num_threads"]))
+        for pool in threadpoolctl.threadpool_info()
+    ]
 
 
 def _cpus() -> str:

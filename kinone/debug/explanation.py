@@ -140,7 +140,7 @@ def explain(
         for node, ct in zip(recording.nodes(), arrived, strict=True)
     ]
     result = [shape_dtype(seed) for _, _, seed in seeds]
-    return Explanation(getattr(fun, "__name__", type(fun).__name__), result, steps, gradients)
+    return Explanation(source.name_of(fun), result, steps, gradients)
 
 
 def _norm(xs: Sequence[Array]) -> float:

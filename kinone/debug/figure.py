@@ -13,7 +13,7 @@ from ..core import shape_dtype
 from ..errors import KinoneError
 from ..graph import Atom, Graph, Var, graph
 from ..transforms import vjp
-from ..transforms.arguments import Arguments
+from ..transforms.arguments import Arguments, numbers_given
 
 Kind = Literal["input", "constant", "operation", "output"]
 
@@ -89,7 +89,7 @@ def _both_passes(
     """The program of a function's value and its cotangents."""
     if argnums is None:
         argnums = range(len(args))
-    numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+    numbers = numbers_given(argnums, "argnums")
 
     def both(*traced: Any) -> Any:
         def of_selected(*selected: Any) -> Any:
@@ -105,7 +105,7 @@ def _both_passes(
     program = graph(both)(*args)
     for var, label in zip(program.inputs, arguments.labels(), strict=True):
         var.label = label
-    program.name = getattr(fun, "__name__", type(fun).__name__)
+    program.name = source.name_of(fun)
     return program
 
 

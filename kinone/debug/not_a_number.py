@@ -1,8 +1,7 @@
-"""`nans` stops where the first NaN is made, `kinks` tells where a derivative was a choice."""
+"""`nans` stops where the first NaN is made."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -207,76 +206,3 @@ def _summary(x: Array) -> str:
         return f"{known}, none finite"
     text = f"{known}, from {finite.min():.6g} to {finite.max():.6g}"
     return text if finite.size == array.size else f"{text}, {array.size - finite.size} not finite"
-
-
-# ---- kinks ---------------------------------------------------------------------------------------
-
-
-def _at_zero(operands: Sequence[Array]) -> int:
-    return int(np.count_nonzero(np.asarray(operands[0]) == 0))
-
-
-def _at_six(operands: Sequence[Array]) -> int:
-    x = np.asarray(operands[0])
-    return int(np.count_nonzero((x == -3) | (x == 3)))
-
-
-def _in_tie(operands: Sequence[Array]) -> int:
-    return int(np.count_nonzero(np.asarray(operands[0]) == np.asarray(operands[1])))
-
-
-_KINKS: dict[str, Callable[[Sequence[Array]], int]] = {
-    "absolute": _at_zero,
-    "fabs": _at_zero,
-    "relu": _at_zero,
-    "hard_sigmoid": _at_six,
-    "hard_swish": _at_six,
-    "maximum": _in_tie,
-    "minimum": _in_tie,
-    "fmax": _in_tie,
-    "fmin": _in_tie,
-}
-
-
-class kinks:
-    """`with kinks() as k:` counts the elements at which a derivative was a convention.
-
-    At a kink (`abs` and `relu` at 0, `maximum` of two equal numbers) there is no derivative, and
-    Kinone takes the middle one or 0. `print(k)` says how often, and on which lines;
-    `k.rows` holds `(line, primitive, elements)`.
-
-        >>> import numpy as np, kinone as kn
-        >>> with kn.debug.kinks() as k:
-        ...     slope = kn.grad(lambda x: np.sum(np.abs(x)))(np.array([0.0, 1.0]))
-        >>> [(primitive, elements) for _, primitive, elements in k.rows]
-        [('absolute', 1)]
-    """
-
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[source.Location | None, str]] = Counter()
-        self._listening = observing(self._check)
-
-    def __enter__(self) -> kinks:
-        self._listening.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._listening.__exit__(*error)
-
-    def _check(self, event: Event) -> None:
-        rule = _KINKS.get(event.primitive.name)
-        if rule is not None and event.phase == "forward" and event.forward is None:
-            found = rule(event.operands)
-            if found:
-                self._counts[event.location, event.primitive.name] += found
-
-    @property
-    def rows(self) -> list[tuple[str, str, int]]:
-        return [(source.describe(where), name, n) for (where, name), n in self._counts.items()]
-
-    def __str__(self) -> str:
-        if not self._counts:
-            return "no element was at a kink"
-        return "\n".join(f"{n} at the kink of {name}, {where}" for where, name, n in self.rows)
-
-    __repr__ = __str__

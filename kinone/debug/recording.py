@@ -13,7 +13,7 @@ import numpy as np
 from .. import source, tree
 from ..core import Array, Primitive, ShapeDtype, is_inexact, running, shape_dtype
 from ..core.messages import label_of
-from ..transforms.arguments import Arguments, check_leaves
+from ..transforms.arguments import Arguments, check_leaves, numbers_given
 from ..transforms.reverse import Node, ReverseTrace, ReverseTracer
 
 
@@ -94,13 +94,14 @@ def record(
     """Runs `fun(*args)`, traced in the arguments `argnums`, or in all of them."""
     if argnums is None:
         argnums = range(len(args))
-    numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+    numbers = numbers_given(argnums, "argnums")
     arguments = Arguments(fun, args, {}, numbers, ())
     check_leaves(arguments, name, integers="ignore")
     trace = RecordingTrace(arguments.label)
     trace.name = name
     try:
         with running(trace):
+            trace.freeze(arguments.leaves)
             inputs = [trace.input(x) if is_inexact(x) else x for x in arguments.leaves]
             everything = Arguments(fun, args, {}, range(len(args)), ())
             for leaf, label in zip(everything.leaves, everything.labels(), strict=True):

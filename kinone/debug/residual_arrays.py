@@ -107,4 +107,4 @@ def residuals(
                 origin.startswith("input "),
             )
     rows = sorted(found.values(), key=lambda row: -row.nbytes)
-    return Residuals(getattr(fun, "__name__", type(fun).__name__), rows)
+    return Residuals(source.name_of(fun), rows)

@@ -76,11 +76,12 @@ def _merged(program: Graph) -> Graph:
         if replaced:
             inputs = tuple([current(atom) for atom in equation.inputs])
             if inputs != equation.inputs:
-                equation = Equation(
-                    equation.primitive, inputs, equation.params, equation.outputs, equation.location
-                )
+                equation = equation.with_inputs(inputs)
         if equation.primitive.effect:
             kept.append(equation)
+            continue
+        if equation.primitive.code == "{0}":  # another name for its operand
+            replaced[equation.outputs[0]] = equation.inputs[0]
             continue
         values = _computed(equation)
         if values is not None:

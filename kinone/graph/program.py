@@ -32,11 +32,20 @@ class Equation:
         self.outputs = tuple(outputs)
         self.location = location
 
+    def with_inputs(self, inputs: Sequence[Atom]) -> Equation:
+        """The same equation of other operands."""
+        return Equation(self.primitive, inputs, self.params, self.outputs, self.location)
+
 
 class Graph:
     """A program: `inputs` and `outputs` are flat; `in_tree` and `out_tree` give them their trees.
 
     Calling it with arguments of the traced trees runs it, equation by equation.
+
+    >>> import kinone as kn
+    >>> program = kn.graph(lambda x: 2 * x)(1.0)
+    >>> program(3.0), len(program.equations)
+    (6.0, 1)
     """
 
     def __init__(

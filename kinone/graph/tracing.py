@@ -26,8 +26,9 @@ from ..core import (
     shape_dtype,
     tracing_body,
 )
+from ..core.conversions import asked, instead
 from ..errors import TracerConversionError
-from ..source import Location
+from ..source import Location, name_of
 from .atoms import Atom, Constant, Var
 from .passes import without_dead_code
 from .program import Equation, Graph
@@ -37,6 +38,7 @@ class GraphTracer(Tracer):
     """A value that is known by shape and dtype alone."""
 
     __slots__ = ("_location", "variable")
+    _trace: GraphTrace
 
     def __init__(self, trace: GraphTrace, var: Var, location: Location | None) -> None:
         self._trace = trace
@@ -54,12 +56,20 @@ class GraphTracer(Tracer):
     def _cut(self, what: str) -> Any:
         if not self._trace.alive:
             return leaked(self)
-        return TracerConversionError(
-            f"{what} has no answer while {self._trace.name} traces: x is {self.aval}, "
-            f"its numbers are not there yet, at {source.here()}\n"
-            "  Write np.where(condition, a, b) for `a if condition else b`, np.stack([a, b]) for "
-            "np.array([a, b]), or make the argument a plain Python value."
+        label = self.variable.label
+        plain = "make the argument a plain Python value"
+        if self._trace.name == "jit":
+            argument = repr(label.partition("/")[0]) if label else "the argument that it comes of"
+            plain = f"name {argument} in static_argnames, to compile for each of its values"
+        place = source.capture()
+        error = TracerConversionError(
+            f"{asked(what, place)} has no answer while {self._trace.name} traces: {label or 'x'} "
+            f"is {self.aval}, its numbers are not there yet, at {source.describe(place)}\n"
+            f"  {instead(what, place)}\n"
+            f"  Where it chooses the program, such as a length, an axis or an option, {plain}."
         )
+        self._trace.refused = error
+        return error
 
 
 class GraphTrace(Trace):
@@ -69,6 +79,7 @@ class GraphTrace(Trace):
         super().__init__()
         self.equations: list[Equation] = []
         self.constants: dict[int, tuple[Array, Constant]] = {}
+        self.refused: TracerConversionError | None = None  # what was said last
 
     def input(self, aval: ShapeDtype, label: str | None = None) -> GraphTracer:
         return GraphTracer(self, Var(aval, label), self.started)
@@ -149,7 +160,7 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
             outputs, out_tree = tree.flatten(result)
             atoms = [trace.atom(output) for output in outputs]
         program = Graph(
-            getattr(fun, "__name__", type(fun).__name__),
+            name_of(fun),
             [tracer.variable for tracer in inputs],
             trace.equations,
             atoms,
@@ -167,18 +178,22 @@ _nesting = threading.local()
 class tracing:
     """`with tracing(trace):` runs a graph trace and counts it, see `staging`."""
 
-    __slots__ = ("running",)
+    __slots__ = ("running", "trace")
 
     def __init__(self, trace: GraphTrace) -> None:
         self.running = running(trace)
+        self.trace = trace
 
     def __enter__(self) -> None:
         self.running.__enter__()
         _nesting.depth = getattr(_nesting, "depth", 0) + 1
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         _nesting.depth -= 1
-        self.running.__exit__(*error)
+        self.running.__exit__(kind, error, traceback)
+        said = self.trace.refused
+        if said is not None and str(error).startswith("expected a sequence of integers"):
+            raise said from None  # NumPy's own words in place of it, of np.zeros(n)
 
 
 def staging() -> bool:
@@ -231,7 +246,7 @@ def close(
         return atom
 
     closed_equations = [
-        Equation(e.primitive, list(map(closed, e.inputs)), e.params, e.outputs, e.location)
+        e.with_inputs(list(map(closed, e.inputs)))
         if any(isinstance(atom, Constant) for atom in e.inputs)
         else e
         for e in equations

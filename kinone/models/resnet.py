@@ -62,7 +62,13 @@ def resnet34(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-34: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`."""
+    """ResNet-34: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`.
+
+    >>> from kinone import random, tree
+    >>> params, state = resnet34(10, width=8).init(random.key(0), (1, 32, 32, 3))
+    >>> tree.size(params)
+    336114
+    """
     return residual_network(
         (3, 4, 6, 3),
         num_classes,
@@ -81,7 +87,13 @@ def resnet50(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-50: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`."""
+    """ResNet-50: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`.
+
+    >>> from kinone import random, tree
+    >>> params, state = resnet50(10, width=8).init(random.key(0), (1, 32, 32, 3))
+    >>> tree.size(params)
+    376722
+    """
     return residual_network(
         (3, 4, 6, 3),
         num_classes,
@@ -101,7 +113,13 @@ def resnet101(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-101: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`."""
+    """ResNet-101: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`.
+
+    >>> from kinone import random, tree
+    >>> params, state = resnet101(10, width=8).init(random.key(0), (1, 32, 32, 3))
+    >>> tree.size(params)
+    679186
+    """
     return residual_network(
         (3, 4, 23, 3),
         num_classes,
@@ -121,7 +139,13 @@ def resnet152(
     zero_init_last: bool = False,
     layout: str = "NHWC",
 ) -> nn.Layer:
-    """ResNet-152: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`."""
+    """ResNet-152: images (N, H, W, C) to logits (N, num_classes); options as in `resnet18`.
+
+    >>> from kinone import random, tree
+    >>> params, state = resnet152(10, width=8).init(random.key(0), (1, 32, 32, 3))
+    >>> tree.size(params)
+    928658
+    """
     return residual_network(
         (3, 8, 36, 3),
         num_classes,

@@ -32,6 +32,7 @@ else:
         **_lists.NEWER,
         **_lists.OF_ARRAYS,
         **_lists.OF_LISTS,
+        **_lists.OF_VALUES,
         **{name: getattr(_lists, name) for name in _lists.MAKERS},
         **_concatenators.NAMES,
         **_standard.NAMES,

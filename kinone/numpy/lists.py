@@ -110,18 +110,21 @@ def asarray(
         if copy is False:
             raise ValueError("Unable to avoid copy while creating an array as requested.")
         return ops.astype(a, dtype)
-    if device is None:
-        return _of_list(np.asarray, a, dtype, order, copy=copy, like=like)
-    return _of_list(np.asarray, a, dtype, order, copy=copy, like=like, device=device)
+    return _of_list(np.asarray, a, dtype, order, device=device, copy=copy, like=like)
 
 
 def _of_list(make: Callable[..., Any], a: Any, dtype: Any, order: Any, **options: Any) -> Array:
     try:
-        return make(a, dtype, order, **options)
+        return make(a, dtype, order, **given(options))
     except TracerConversionError:
         if not holds_tracer(a):
             raise
-    return array(a, dtype, copy=options.get("copy"))
+    return array(a, dtype, copy=options["copy"])
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were not left at None: NumPy 2.0 knows fewer of them."""
+    return {name: option for name, option in options.items() if option is not None}
 
 
 def asanyarray(
@@ -168,54 +171,8 @@ def asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Array:
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
     """`np.from_dlpack`. A traced value is returned as it is."""
-    if isinstance(x, Tracer):
-        check_device(device)
-        return x
-    return np.from_dlpack(x, device=device, copy=copy)
-
-
-def full(
-    shape: Any,
-    fill_value: Any,
-    dtype: Any = None,
-    order: Any = "C",
-    *,
-    device: Any = None,
-    like: Any = None,
-) -> Array:
-    """`np.full`, whose value may be traced.
-
-    >>> import kinone, kinone.numpy as knp
-    >>> kinone.grad(lambda x: knp.full((2, 3), x).sum())(3.0)
-    np.float64(6.0)
-    """
-    fill_value = gathered(fill_value)
-    if isinstance(fill_value, Tracer):
-        check_device(device)
-        return ops.full(shape, fill_value, dtype)
-    if device is None:
-        return np.full(shape, fill_value, dtype, order, like=like)
-    return np.full(shape, fill_value, dtype, order, device=device, like=like)
-
-
-def full_like(
-    a: Any,
-    fill_value: Any,
-    dtype: Any = None,
-    order: Any = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: Any = None,
-) -> Array:
-    """`np.full_like`, whose value may be traced, whether the array is or not."""
-    fill_value = gathered(fill_value)
-    if isinstance(a, Tracer) or isinstance(fill_value, Tracer):
-        check_device(device)
-        return ops.full_like(a, fill_value, dtype, shape=shape)
-    if device is None:
-        return np.full_like(a, fill_value, dtype, order, subok, shape)
-    return np.full_like(a, fill_value, dtype, order, subok, shape, device=device)
+    check_device(device)
+    return x if isinstance(x, Tracer) else np.from_dlpack(x, **given({"copy": copy}))
 
 
 def isfortran(a: Any) -> bool:
@@ -241,23 +198,30 @@ def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = 
 
 
 def make_diagonal(D: Array, offset: int = 0, axis1: int = -1, axis2: int = -2) -> Array:
-    """Matrices whose diagonals are the last axis of `D`: autograd's name for it.
+    """Square matrices of zeros whose diagonals are the last axis of `D`: autograd's name for it.
+
+    The inverse of `np.diagonal(a, offset, axis1, axis2)`, where the axes are counted in the result.
 
     >>> make_diagonal([1.0, 2.0])
     array([[1., 0.],
            [0., 2.]])
+    >>> make_diagonal([1.0, 2.0], offset=-1, axis1=0, axis2=1)
+    array([[0., 0., 0.],
+           [1., 0., 0.],
+           [0., 2., 0.]])
     """
-    if (offset, axis1, axis2) != (0, -1, -2):
-        raise NotImplementedError("make_diagonal supports offset=0, axis1=-1, axis2=-2 alone")
     D = asarray(D)
-    return np.where(np.eye(D.shape[-1], dtype=bool), D[..., None], np.zeros((), D.dtype))
+    before, after = max(-offset, 0), max(offset, 0)
+    rows = np.pad(D, [*[(0, 0)] * (D.ndim - 1), (before, after)])[..., None]
+    where = np.eye(rows.shape[-2], k=offset, dtype=bool)
+    return np.moveaxis(np.where(where, rows, np.zeros((), D.dtype)), (-2, -1), (axis1, axis2))
 
 
 # The functions above that stand for NumPy's, or beside them.
 MAKERS = (
     *("array", "asanyarray", "asarray", "asarray_chkfinite", "ascontiguousarray"),
-    *("asfortranarray", "from_dlpack", "full", "full_like", "isfortran", "lexsort"),
-    *("make_diagonal", "require", "row_stack"),
+    *("asfortranarray", "from_dlpack", "isfortran", "lexsort", "make_diagonal", "require"),
+    "row_stack",
 )
 # Each takes arrays: a list among its arguments is one.
 OF_ARRAYS: dict[str, Callable[..., Any]] = {
@@ -275,6 +239,8 @@ OF_LISTS: dict[str, Callable[..., Any]] = {
         *("stack", "vstack"),
     )
 }
+# Each takes a shape and a value, which NumPy would write into an array; a traced one refuses that.
+OF_VALUES: dict[str, Callable[..., Any]] = {"full": ops.full, "full_like": ops.full_like}
 # Functions that came after NumPy 2.0 and are in the standard: Kinone's own where NumPy's is not.
 NEWER: dict[str, Callable[..., Any]] = {
     name: getattr(np, name, None) or getattr(ops, name)

@@ -4,10 +4,11 @@ All functions take arrays, numbers and traced values alike, under NumPy's names 
 one. On plain arrays `ops.tanh(x)` is `np.tanh(x)`.
 """
 
-from . import effects as effects
-from . import fourier as fourier
-from . import linalg as linalg
-from . import polynomial as polynomial
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ..core.protocol import load_all as load_all
+from ..core.protocol import waiting
 from . import refused as refused
 from . import ufunc_methods as ufunc_methods
 from .activation import hard_sigmoid, hard_swish, relu, sigmoid, softplus, swish
@@ -55,7 +56,6 @@ from .arithmetic import (
 )
 from .attributes import full, full_like, geomspace, linspace, logspace, result_type
 from .barrier import barrier
-from .calculus import convolve, correlate, gradient, interp, trapezoid
 from .complex import (
     angle,
     conj,
@@ -71,18 +71,6 @@ from .contract import matmul
 from .conv import conv, conv_transpose
 from .cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum, diff, ediff1d
 from .diagonal import diag, diagflat, diagonal, trace, tril, triu, vander
-from .distinct import (
-    intersect1d,
-    isin,
-    setdiff1d,
-    setxor1d,
-    union1d,
-    unique,
-    unique_all,
-    unique_counts,
-    unique_inverse,
-    unique_values,
-)
 from .einsum import einsum
 from .extrema import all, any, argmax, argmin, count_nonzero, max, min, ptp
 from .floats import (
@@ -102,7 +90,6 @@ from .floats import (
     signbit,
     spacing,
 )
-from .histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
 from .index import getitem, take, take_along_axis
 from .integers import (
     bitwise_and,
@@ -116,20 +103,9 @@ from .integers import (
     right_shift,
 )
 from .join import array, asarray, block, column_stack, dstack, hstack, vstack
+from .joining import concatenate, stack
+from .lengths import append, delete, insert, repeat, resize, tile, trim_zeros
 from .moments import average, corrcoef, cov, mean, std, var
-from .nan import (
-    nanargmax,
-    nanargmin,
-    nancumprod,
-    nancumsum,
-    nanmax,
-    nanmean,
-    nanmin,
-    nanprod,
-    nanstd,
-    nansum,
-    nanvar,
-)
 from .normalize import batch_norm, batch_norm_inference, log_softmax, softmax
 from .padding import pad
 from .pool import avg_pool, global_avg_pool, max_pool
@@ -145,30 +121,22 @@ from .products import (
     vecdot,
     vecmat,
 )
-from .quantiles import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
 from .random_bits import random_bits
 from .rearrange import (
-    append,
     apply_along_axis,
     apply_over_axes,
     atleast_1d,
     atleast_2d,
     atleast_3d,
     copy,
-    delete,
     flip,
     fliplr,
     flipud,
-    insert,
     matrix_transpose,
-    repeat,
-    resize,
     roll,
     rollaxis,
     rot90,
     sliding_window_view,
-    tile,
-    trim_zeros,
 )
 from .reduce import logsumexp, prod, sum
 from .select import (
@@ -190,13 +158,11 @@ from .shape import (
     astype,
     broadcast_arrays,
     broadcast_to,
-    concatenate,
     expand_dims,
     moveaxis,
     ravel,
     reshape,
     squeeze,
-    stack,
     swapaxes,
     transpose,
 )
@@ -210,7 +176,6 @@ from .sort import (
     sort,
     sort_complex,
 )
-from .special import i0, sinc, unwrap
 from .split import array_split, dsplit, hsplit, split, unstack, vsplit
 from .transcendental import (
     arccos,
@@ -245,6 +210,81 @@ from .transcendental import (
 from .update import add_at, at, set_at
 
 abs = absolute
+
+# The families that ordinary networks do not touch, and which of the names here are theirs. A family
+# is loaded when one of its names is asked for, when NumPy calls a function on a traced value that
+# no loaded family knows, or by `load_all`.
+# fmt: off
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "calculus": ("convolve", "correlate", "gradient", "interp", "trapezoid"),
+    "distinct": (
+        "intersect1d", "isin", "setdiff1d", "setxor1d", "union1d", "unique", "unique_all",
+        "unique_counts", "unique_inverse", "unique_values",
+    ),
+    "effects": (),
+    "fourier": (),
+    "histograms": ("bincount", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd"),
+    "linalg": (),
+    "nan": (
+        "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin",
+        "nanprod", "nanstd", "nansum", "nanvar",
+    ),
+    "polynomial": (),
+    "quantiles": ("median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile"),
+    "special": ("i0", "sinc", "unwrap"),
+}
+# fmt: on
+waiting += [f"{__name__}.{family}" for family in FAMILIES]
+
+if TYPE_CHECKING:
+    from . import effects as effects
+    from . import fourier as fourier
+    from . import linalg as linalg
+    from . import polynomial as polynomial
+    from .calculus import convolve, correlate, gradient, interp, trapezoid
+    from .distinct import (
+        intersect1d,
+        isin,
+        setdiff1d,
+        setxor1d,
+        union1d,
+        unique,
+        unique_all,
+        unique_counts,
+        unique_inverse,
+        unique_values,
+    )
+    from .histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
+    from .nan import (
+        nanargmax,
+        nanargmin,
+        nancumprod,
+        nancumsum,
+        nanmax,
+        nanmean,
+        nanmin,
+        nanprod,
+        nanstd,
+        nansum,
+        nanvar,
+    )
+    from .quantiles import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
+    from .special import i0, sinc, unwrap
+else:  # a type checker would take any name for one of these
+    _homes = {name: family for family, names in FAMILIES.items() for name in names}
+
+    def __getattr__(name: str) -> Any:
+        if name in FAMILIES:
+            return importlib.import_module(f".{name}", __name__)
+        if name not in _homes:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        family = importlib.import_module(f".{_homes[name]}", __name__)
+        globals()[name] = value = getattr(family, name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *FAMILIES, *_homes})
+
 
 # fmt: off
 __all__ = [  # noqa: RUF022 (whose fix gives each name a line of its own)

@@ -25,36 +25,60 @@ def _floating(x: Array) -> Array:
 
 
 def _relu(x: Array) -> Array:
-    """max(x, 0)."""
+    """max(x, 0).
+
+    >>> relu(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    """
     if is_large(x):
         return blocked(lambda part, out: np.maximum(part, False, out=out), x)
     return np.maximum(x, False)  # the zero that leaves every dtype as it is, bool too
 
 
 def _sigmoid(x: Array) -> Array:
-    """1 / (1 + e⁻ˣ), by e^-|x| so that nothing overflows on either side."""
+    """1 / (1 + e⁻ˣ), by e^-|x| so that nothing overflows on either side.
+
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
     small = np.exp(-np.abs(x))
     return np.where(np.greater_equal(x, 0), 1, small) / (1 + small)
 
 
 def _swish(x: Array) -> Array:
-    """x · sigmoid(x), also called SiLU."""
+    """x · sigmoid(x), also called SiLU.
+
+    >>> swish(np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-0.2689,  0.    ,  0.7311])
+    """
     return x * _sigmoid(x)
 
 
 def _softplus(x: Array) -> Array:
-    """ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)."""
+    """ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|).
+
+    >>> softplus(np.array([-1000.0, 0.0, 1000.0])).round(4)
+    array([0.000e+00, 6.931e-01, 1.000e+03])
+    """
     return np.logaddexp(_floating(x), 0)
 
 
 def _hard_sigmoid(x: Array) -> Array:
     """min(max(x + 3, 0), 6) / 6: slope 1/6, as in MobileNetV3, PyTorch and JAX (Keras and ONNX's
-    default have slope 0.2)."""
+    default have slope 0.2).
+
+    >>> hard_sigmoid(np.array([-4.0, 0.0, 1.5, 4.0]))
+    array([0.  , 0.5 , 0.75, 1.  ])
+    """
     return np.minimum(np.maximum(_floating(x) + 3, 0), 6) / 6
 
 
 def _hard_swish(x: Array) -> Array:
-    """x · hard_sigmoid(x) (Howard et al. 2019, arXiv:1905.02244)."""
+    """x · hard_sigmoid(x) (Howard et al. 2019, arXiv:1905.02244).
+
+    >>> hard_swish(np.array([-4.0, 0.0, 1.5, 4.0]))
+    array([-0.   ,  0.   ,  1.125,  4.   ])
+    """
     return x * _hard_sigmoid(x)
 
 
@@ -69,6 +93,10 @@ def _swish_derivative(g: Array, x: Array) -> Array:
     return g * (s * (1 + x * (1 - s)))
 
 
+def _at_ends(y: Array, x: Array) -> Array:
+    return np.equal(np.abs(x), 3)
+
+
 def _hard_sigmoid_derivative(g: Array, x: Array) -> Array:
     return np.where((x > -3) & (x < 3), g / 6, 0)
 
@@ -77,7 +105,9 @@ def _hard_swish_derivative(g: Array, x: Array) -> Array:
     return g * np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5))
 
 
-relu = elementwise("relu", _relu, _relu_derivative, samples=broadcasting(REAL))
+relu = elementwise(
+    "relu", _relu, _relu_derivative, kink=lambda y, x: np.equal(x, 0), samples=broadcasting(REAL)
+)
 sigmoid = elementwise(
     "sigmoid", _sigmoid, lambda g, y: g * y * (1 - y), dtype=np.exp, samples=_wide
 )
@@ -90,6 +120,7 @@ hard_sigmoid = elementwise(
     _hard_sigmoid,
     _hard_sigmoid_derivative,
     dtype=np.exp,
+    kink=_at_ends,
     samples=broadcasting((-5.0, 5.0)),
 )
 hard_swish = elementwise(
@@ -97,5 +128,6 @@ hard_swish = elementwise(
     _hard_swish,
     _hard_swish_derivative,
     dtype=np.exp,
+    kink=_at_ends,
     samples=broadcasting((-5.0, 5.0)),
 )

@@ -25,22 +25,28 @@ from .shape import astype
 _two = broadcasting(REAL, REAL)
 _one = broadcasting(REAL)
 
-add = elementwise("add", np.add, lambda g: g, lambda g: g, weak=True, samples=_two)
-subtract = elementwise("subtract", np.subtract, lambda g: g, lambda g: -g, weak=True, samples=_two)
+add = elementwise("add", np.add, lambda g: g, lambda g: g, weak="{0} + {1}", samples=_two)
+subtract = elementwise(
+    "subtract", np.subtract, lambda g: g, lambda g: -g, weak="{0} - {1}", samples=_two
+)
 multiply = elementwise(
-    "multiply", np.multiply, lambda g, b: g * b, lambda g, a: g * a, weak=True, samples=_two
+    "multiply", np.multiply, lambda g, b: g * b, lambda g, a: g * a, weak="{0} * {1}", samples=_two
 )
 divide = elementwise(
     "divide",
     np.true_divide,
     lambda g, b: g / b,
     lambda g, y, b: -(g * y) / b,
-    weak=True,
+    weak="{0} / {1}",
     samples=broadcasting(REAL, POSITIVE),
 )
-negative = elementwise("negative", np.negative, lambda g: -g, weak=True, samples=_one)
-positive = elementwise("positive", np.positive, lambda g: g, weak=True, samples=_one)
+negative = elementwise("negative", np.negative, lambda g: -g, weak="-{0}", samples=_one)
+positive = elementwise("positive", np.positive, lambda g: g, weak="+{0}", samples=_one)
 square = elementwise("square", np.square, lambda g, x: 2 * g * x, samples=_one)
+
+
+def _at_zero(y: Array, x: Array) -> Array:
+    return np.equal(x, 0)
 
 
 def _absolute_derivative(g: Array, x: Array) -> Array:
@@ -50,14 +56,25 @@ def _absolute_derivative(g: Array, x: Array) -> Array:
     return g * (np.conj(direction) if shape_dtype(x).dtype.kind == "c" else direction)
 
 
-absolute = elementwise("absolute", np.absolute, _absolute_derivative, weak=True, samples=_one)
-fabs = elementwise("fabs", np.fabs, _absolute_derivative, samples=_one)
+absolute = elementwise(
+    "absolute",
+    np.absolute,
+    _absolute_derivative,
+    kink=_at_zero,
+    weak="abs({0})",
+    samples=_one,
+)
+fabs = elementwise("fabs", np.fabs, _absolute_derivative, kink=_at_zero, samples=_one)
 sign_p = elementwise("sign", np.sign, None, samples=_one)
 
 
 @implements(np.sign)
 def sign(x: Array) -> Array:
-    """-1, 0 or 1, piecewise constant; of a complex number x / |x|, which is not."""
+    """-1, 0 or 1, piecewise constant; of a complex number x / |x|, which is not.
+
+    >>> sign(np.array([-2.5, 0.0, 7.0]))
+    array([-1.,  0.,  1.])
+    """
     if not isinstance(x, Tracer) or x.dtype.kind != "c":
         return sign_p(x)
     length = absolute(x)
@@ -70,14 +87,19 @@ rint = elementwise("rint", np.rint, None, samples=_one)
 trunc = elementwise("trunc", np.trunc, None, samples=_one)
 implements(np.fix)(trunc)
 floor_divide = elementwise(
-    "floor_divide", np.floor_divide, None, None, weak=True, samples=broadcasting(REAL, POSITIVE)
+    "floor_divide",
+    np.floor_divide,
+    None,
+    None,
+    weak="{0} // {1}",
+    samples=broadcasting(REAL, POSITIVE),
 )
 remainder = elementwise(
     "remainder",
     np.remainder,
     lambda g: g,
     lambda g, a, b: -g * np.floor_divide(a, b),
-    weak=True,
+    weak="{0} % {1}",
     samples=broadcasting(REAL, POSITIVE),
 )
 
@@ -103,7 +125,11 @@ def divmod(x1: Array, x2: Array) -> tuple[Array, Array]:
 
 
 def _power(a: Array, b: Array) -> Array:
-    """a to the power b."""
+    """a to the power b.
+
+    >>> power(np.array([1.0, 2.0, 3.0]), 2)
+    array([1., 4., 9.])
+    """
     # On a floating array the operator squares and inverts by a fast path of its own; on booleans
     # that has another dtype.
     if isinstance(a, np.ndarray) and a.dtype.kind in "fc":
@@ -136,7 +162,7 @@ power = elementwise(
     _power_base,
     _power_exponent,
     impl=_power,
-    weak=True,
+    weak="{0} ** {1}",
     samples=broadcasting(POSITIVE, REAL),
 )
 
@@ -162,11 +188,15 @@ def _to_second(g: Array, a: Array, b: Array, y: Array) -> Array:
     return _to_first(g, b, a, y)
 
 
-maximum = elementwise("maximum", np.maximum, _to_first, _to_second, samples=_two)
-minimum = elementwise("minimum", np.minimum, _to_first, _to_second, samples=_two)
+def _tied(y: Array, a: Array, b: Array) -> Array:
+    return np.equal(a, b)
 
-fmax = elementwise("fmax", np.fmax, _to_first, _to_second, samples=_two)
-fmin = elementwise("fmin", np.fmin, _to_first, _to_second, samples=_two)
+
+maximum = elementwise("maximum", np.maximum, _to_first, _to_second, kink=_tied, samples=_two)
+minimum = elementwise("minimum", np.minimum, _to_first, _to_second, kink=_tied, samples=_two)
+
+fmax = elementwise("fmax", np.fmax, _to_first, _to_second, kink=_tied, samples=_two)
+fmin = elementwise("fmin", np.fmin, _to_first, _to_second, kink=_tied, samples=_two)
 
 where = elementwise(
     "where",
@@ -263,4 +293,6 @@ def _identity(x: Array) -> Array:
     return x
 
 
-_stopped = elementwise("stop_gradient", _identity, None, weak=True, samples=_one)
+_stopped = elementwise(
+    "stop_gradient", _identity, None, code="{0}", flops=0, weak="{0}", samples=_one
+)

@@ -14,6 +14,7 @@ from .axes import as_array, normalize_axes
 from .concrete import is_known, known
 from .declare import Rule
 from .declare.common import result_type as promoted
+from .plain import composed
 from .shape import astype, broadcast_to
 
 # ---- shape and dtype -----------------------------------------------------------------------------
@@ -52,7 +53,11 @@ def isrealobj(x: Array) -> bool:
 
 @implements(np.result_type)
 def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
-    """The dtype that arrays, numbers and dtypes have together, by NumPy's promotion."""
+    """The dtype that arrays, numbers and dtypes have together, by NumPy's promotion.
+
+    >>> result_type(np.ones(2, np.float32), 3)
+    dtype('float32')
+    """
     kinds = [
         promoted(shape_dtype(x)) if isinstance(x, Tracer) and not shape_dtype(x).weak else _kind(x)
         for x in arrays_and_dtypes
@@ -111,7 +116,7 @@ for _function in (np.zeros_like, np.ones_like, np.empty_like):
     implements(_function)(_constant_like(_function))
 
 
-@implements(np.full_like)
+@composed(np.full_like)
 def full_like(
     a: Array,
     fill_value: Any,
@@ -122,12 +127,17 @@ def full_like(
     *,
     device: Any = None,
 ) -> Array:
-    """An array of the shape and dtype of another, with this value everywhere; it may be traced."""
+    """An array of the shape and dtype of another, with this value everywhere; it may be traced.
+
+    >>> full_like(np.array([1.5, 2.5]), 7)
+    array([7., 7.])
+    """
     aval = shape_dtype(a)
-    return full(aval.shape if shape is None else shape, fill_value, dtype or aval.dtype)
+    like = aval.shape if shape is None else shape
+    return _filled(like, fill_value, aval.dtype if dtype is None else dtype, device)
 
 
-@implements(np.full)
+@composed(np.full)
 def full(
     shape: Any,
     fill_value: Any,
@@ -141,7 +151,16 @@ def full(
 
     NumPy's own `np.full(shape, value)` writes the value into an array, which a traced one refuses;
     it can be asked with `like=value`.
+
+    >>> full((2, 3), [1.0, 2.0, 3.0])
+    array([[1., 2., 3.],
+           [1., 2., 3.]])
     """
+    return _filled(shape, fill_value, dtype, device)
+
+
+def _filled(shape: Any, fill_value: Any, dtype: Any, device: Any) -> Array:
+    np.empty(0, device=device)  # raises NumPy's error for a device that there is not
     value = as_array(fill_value)
     if dtype is not None:
         value = astype(value, dtype)
@@ -181,7 +200,11 @@ def linspace(
     device: Any = None,
 ) -> Any:
     """Evenly spaced numbers from `start` to `stop`, both included by default; either may be an
-    array, and traced."""
+    array, and traced.
+
+    >>> linspace(0.0, 1.0, 5)
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
     start, stop = _inexact(start), _inexact(stop)
@@ -221,7 +244,11 @@ def logspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Array:
-    """Powers of a base, evenly spaced in the exponent; the base may be an array, too."""
+    """Powers of a base, evenly spaced in the exponent; the base may be an array, too.
+
+    >>> logspace(0.0, 2.0, 3)
+    array([  1.,  10., 100.])
+    """
     if shape_of(base):
         # The axis is counted among those of all three.
         ndim = len(np.broadcast_shapes(shape_of(start), shape_of(stop), shape_of(base)))
@@ -250,6 +277,9 @@ def geomspace(
 
     Real ends are of one sign; complex ones make a spiral. Raises `ValueError` for an end that can
     be seen to be zero.
+
+    >>> geomspace(1.0, 8.0, 4)
+    array([1., 2., 4., 8.])
     """
     start, stop = as_array(_inexact(start)), as_array(_inexact(stop))
     for end in (start, stop):

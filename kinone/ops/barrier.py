@@ -18,7 +18,11 @@ from .samples import Sample, values
 
 
 def _barrier(*xs: Array) -> tuple[Array, ...]:
-    """The operands themselves, as one operation."""
+    """The operands themselves, as one operation.
+
+    >>> barrier(1.0, 2.0)
+    (1.0, 2.0)
+    """
     return xs
 
 

@@ -13,8 +13,9 @@ from .axes import along, as_array, lifted, normalize_axes, normalize_axis
 from .concrete import is_known, known
 from .declare import bilinear, promote, unbroadcast
 from .index import getitem
+from .joining import concatenate
 from .samples import Sample, values
-from .shape import astype, concatenate
+from .shape import astype
 from .versions import present
 
 # ---- np.gradient ---------------------------------------------------------------------------------
@@ -27,6 +28,9 @@ def gradient(f: Array, *varargs: Any, axis: Any = None, edge_order: int = 1) -> 
     `varargs` are the spacing: nothing for 1, one number for all axes, or for each axis a number or
     the coordinates. `edge_order`, 1 or 2, is the accuracy at the ends. One array for one axis, a
     tuple of them for several.
+
+    >>> gradient(np.array([0.0, 1.0, 4.0, 9.0]))
+    array([1., 2., 4., 5.])
     """
     f = as_array(f)
     axes = normalize_axes(axis, ndim_of(f))
@@ -285,6 +289,9 @@ def convolve(a: Array, v: Array, mode: str = "full") -> Array:
     one ("same"), or where both overlap completely ("valid").
 
     Raises `ValueError` for empty ones.
+
+    >>> convolve(np.array([1.0, 2.0, 3.0]), np.array([1.0, -1.0]))
+    array([ 1.,  1.,  1., -3.])
     """
     a, v = (np.reshape(x, 1) if ndim_of(x) == 0 else x for x in (as_array(a), as_array(v)))
     if ndim_of(a) != 1 or ndim_of(v) != 1:
@@ -306,7 +313,11 @@ def convolve(a: Array, v: Array, mode: str = "full") -> Array:
 
 @implements(np.correlate)
 def correlate(a: Array, v: Array, mode: str = "valid") -> Array:
-    """The correlation of two sequences, yₖ = Σᵢ aᵢ₊ₖ v̄ᵢ, in the modes of `convolve`."""
+    """The correlation of two sequences, yₖ = Σᵢ aᵢ₊ₖ v̄ᵢ, in the modes of `convolve`.
+
+    >>> correlate(np.array([1.0, 2.0, 3.0]), np.array([1.0, -1.0]))
+    array([-1., -1.])
+    """
     a, v = as_array(a), as_array(v)
     mirrored = v[::-1]
     if mirrored.dtype.kind == "c":

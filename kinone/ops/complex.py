@@ -107,25 +107,41 @@ def angle(z: Array, deg: bool = False) -> Array:
 
 @implements(np.iscomplexobj)
 def iscomplexobj(x: Array) -> bool:
-    """Whether the dtype is complex, whatever the numbers are."""
+    """Whether the dtype is complex, whatever the numbers are.
+
+    >>> iscomplexobj(np.array([2 + 0j]))
+    True
+    """
     return is_complex(as_array(x))
 
 
 @implements(np.isrealobj)
 def isrealobj(x: Array) -> bool:
-    """Whether the dtype is not complex."""
+    """Whether the dtype is not complex.
+
+    >>> isrealobj(np.array([2 + 0j]))
+    False
+    """
     return not is_complex(as_array(x))
 
 
 @implements(np.iscomplex)
 def iscomplex(x: Array) -> Array:
-    """Where the imaginary part is not zero."""
+    """Where the imaginary part is not zero.
+
+    >>> iscomplex(np.array([1 + 1j, 2 + 0j]))
+    array([ True, False])
+    """
     return imag(x) != 0
 
 
 @implements(np.isreal)
 def isreal(x: Array) -> Array:
-    """Where the imaginary part is zero."""
+    """Where the imaginary part is zero.
+
+    >>> isreal(np.array([1 + 1j, 2 + 0j]))
+    array([False,  True])
+    """
     return imag(x) == 0
 
 
@@ -135,6 +151,9 @@ def real_if_close(a: Array, tol: float = 100) -> Array:
 
     `tol` counts in machine epsilons, or is absolute where it is at most 1. The dtype depends on
     the numbers, so vmap and tracing to a program raise `TracerConversionError`.
+
+    >>> real_if_close(np.array([1 + 1e-20j, 2 + 0j]))
+    array([1., 2.])
     """
     a = as_array(a)
     if not is_complex(a):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, Tracer, shape_dtype
-from .shape import stack
+from .joining import stack
 
 
 def known(x: Array, what: str) -> np.ndarray[Any, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_of
+from ..core.layout import CONTIGUOUS, follows
 from ..errors import ShapeError
 from .axes import lifted
 from .declare import bilinear, promote, unbroadcast
@@ -40,7 +41,11 @@ def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
 
 
 def _matmul(a: Array, b: Array) -> Array:
-    """The matrix product over the last two axes; NumPy's rules for one axis and for batches."""
+    """The matrix product over the last two axes; NumPy's rules for one axis and for batches.
+
+    >>> matmul(np.ones((5, 2, 3)), np.ones((3, 4))).shape
+    (5, 2, 4)
+    """
     try:
         return np.matmul(a, b)
     except ValueError:
@@ -116,6 +121,11 @@ def _matmul_batch(size: int, batched: Sequence[bool], a: Array, b: Array) -> Arr
     return np.reshape(made, (size, *batch, *shape_a[:-1][-1:], *shape_b[-1:] * (len(shape_b) > 1)))
 
 
+def _matmul_layout(known: Sequence[int], avals: Sequence[ShapeDtype]) -> int:
+    # The matrices of a stack are in C order whatever the operands; the stack follows them.
+    return CONTIGUOUS if max(aval.ndim for aval in avals) <= 2 else follows(known, avals)
+
+
 matmul: Primitive = bilinear(
     "matmul",
     _matmul,
@@ -124,6 +134,9 @@ matmul: Primitive = bilinear(
     right=_matmul_right,
     batch=_matmul_batch,
     code="np.matmul({0}, {1})",
+    fresh=True,
+    layout=_matmul_layout,
+    flops=lambda operands, results: 2 * math.prod(results[0]) * operands[0][-1],
     samples=lambda: [
         Sample((values(3, 4), values(4, 2, seed=1))),
         Sample((values(4), values(4, seed=1))),

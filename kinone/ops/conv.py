@@ -112,6 +112,12 @@ def _conv_shape(
     return ShapeDtype((x.shape[0], *spatial, w.shape[-1]), result_type(x, w))
 
 
+def _work(y: Sizes, w: Sizes) -> float:
+    """2 · outputs · kernel height · kernel width · input channels of a group; of the transposes,
+    where each element of `g` meets its window once, as well."""
+    return 2.0 * math.prod(y) * math.prod(w[:-1])
+
+
 conv_p: Primitive = bilinear(
     "conv",
     convolution.conv,
@@ -119,6 +125,8 @@ conv_p: Primitive = bilinear(
     left=lambda g, x, w, **p: conv_transpose_p(g, w, input_shape=x.shape[1:-1], **p),
     right=lambda g, x, w, **p: conv_kernel_p(x, g, kernel_shape=w.shape[:-2], **p),
     batch=lambda *call, **p: _batch_images(conv_p, *call, **p),
+    fresh=True,
+    flops=lambda operands, results: _work(results[0], operands[1]),
     samples=_conv_samples,
 )
 conv_transpose_p: Primitive = bilinear(
@@ -130,6 +138,8 @@ conv_transpose_p: Primitive = bilinear(
     left=lambda t, g, w, *, input_shape, **p: _cut_to(g.shape, conv_p(t, w, **p)),
     right=lambda t, g, w, *, input_shape, **p: conv_kernel_p(t, g, kernel_shape=w.shape[:-2], **p),
     batch=lambda *call, **p: _batch_images(conv_transpose_p, *call, **p),
+    fresh=True,
+    flops=lambda operands, results: _work(operands[0], operands[1]),
     samples=_transpose_samples,
 )
 conv_kernel_p: Primitive = bilinear(
@@ -143,6 +153,8 @@ conv_kernel_p: Primitive = bilinear(
     ),
     right=lambda t, x, g, *, kernel_shape, **p: _cut_to(g.shape, conv_p(x, t, **p)),
     batch=lambda *call, **p: _batch_kernels(*call, **p),
+    fresh=True,
+    flops=lambda operands, results: _work(operands[1], results[0]),
     samples=_kernel_samples,
 )
 

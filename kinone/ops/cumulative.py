@@ -13,8 +13,9 @@ import numpy as np
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
 from .axes import along, as_array, normalize_axis
 from .declare import linear, primitive
+from .joining import concatenate
 from .samples import Sample, values
-from .shape import astype, concatenate, ravel
+from .shape import astype, ravel
 from .versions import present
 
 # ---- sums ----------------------------------------------------------------------------------------
@@ -40,6 +41,7 @@ cumsum_p: Primitive = linear(
     shape=lambda x, *, axis: _wide(x, np.add),
     transpose=lambda g, x, *, axis: np.flip(np.cumsum(np.flip(g, axis), axis), axis),
     batch=lambda size, batched, x, *, axis: cumsum_p(x, axis=axis + 1),
+    fresh=True,
     samples=_samples,
 )
 
@@ -123,6 +125,7 @@ cumprod_p: Primitive = primitive(
     vjp=_cumprod_vjp,
     jvp=_cumprod_jvp,
     batch=lambda size, batched, x, *, axis: cumprod_p(x, axis=axis + 1),
+    fresh=True,
     samples=lambda: [
         *_samples(),
         Sample((np.array([1.5, 0.0, -2.0, 0.0, 3.0]),), {"axis": 0}),
@@ -170,7 +173,11 @@ def cumulative_sum(
     out: None = None,
     include_initial: bool = False,
 ) -> Array:
-    """Running sums along an axis; with `include_initial` after a zero."""
+    """Running sums along an axis; with `include_initial` after a zero.
+
+    >>> cumulative_sum(np.array([2.0, 3.0]), include_initial=True)
+    array([0., 2., 5.])
+    """
     return _cumulative(cumsum, x, axis, dtype, 0 if include_initial else None)
 
 
@@ -184,7 +191,11 @@ def cumulative_prod(
     out: None = None,
     include_initial: bool = False,
 ) -> Array:
-    """Running products along an axis; with `include_initial` after a one."""
+    """Running products along an axis; with `include_initial` after a one.
+
+    >>> cumulative_prod(np.array([2.0, 3.0]), include_initial=True)
+    array([1., 2., 6.])
+    """
     return _cumulative(cumprod, x, axis, dtype, 1 if include_initial else None)
 
 
@@ -278,6 +289,9 @@ def ediff1d(ary: Array, to_end: Any = None, to_begin: Any = None) -> Array:
     """Differences of neighbours among all elements in order, between what is given for the ends.
 
     Raises `TypeError` for ends whose dtype does not fit.
+
+    >>> ediff1d(np.array([1.0, 4.0, 9.0]), to_end=0.0)
+    array([3., 5., 0.])
     """
     flat = ravel(as_array(ary))
     dtype = shape_dtype(flat).dtype

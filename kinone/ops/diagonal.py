@@ -9,13 +9,18 @@ import numpy as np
 from ..core import Array, implements, ndim_of, shape_dtype, shape_of
 from .axes import as_array, normalize_axis
 from .index import getitem, scatter_p
-from .shape import astype, moveaxis, ravel, stack
+from .joining import stack
+from .shape import astype, moveaxis, ravel
 from .template import Template, split_index
 
 
 @implements(np.diagonal)
 def diagonal(a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The diagonal of the planes of two axes, as the last axis of the result."""
+    """The diagonal of the planes of two axes, as the last axis of the result.
+
+    >>> diagonal(np.array([[1.0, 2.0], [3.0, 4.0]]), offset=1)
+    array([2.])
+    """
     a = as_array(a)
     ndim = ndim_of(a)
     if ndim < 2:
@@ -43,7 +48,11 @@ def _diagonal(planes: Array, offset: int) -> Array:
 def trace(
     a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None
 ) -> Array:
-    """The sum over a diagonal."""
+    """The sum over a diagonal.
+
+    >>> float(trace(np.array([[1.0, 2.0], [3.0, 4.0]])))
+    5.0
+    """
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
@@ -55,7 +64,14 @@ def _matrix_trace(x: Array, /, *, offset: int = 0, dtype: Any = None) -> Array:
 
 @implements(np.diag)
 def diag(v: Array, k: int = 0) -> Array:
-    """The diagonal of a matrix, or a matrix with this diagonal and zeros."""
+    """The diagonal of a matrix, or a matrix with this diagonal and zeros.
+
+    >>> diag(np.array([1.0, 2.0]))
+    array([[1., 0.],
+           [0., 2.]])
+    >>> diag(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([1., 4.])
+    """
     v = as_array(v)
     if ndim_of(v) == 2:
         return _diagonal(v, k)
@@ -71,7 +87,12 @@ def diag(v: Array, k: int = 0) -> Array:
 
 @implements(np.diagflat)
 def diagflat(v: Array, k: int = 0) -> Array:
-    """A matrix with all elements, in order, for its diagonal."""
+    """A matrix with all elements, in order, for its diagonal.
+
+    >>> diagflat(np.array([[1.0, 2.0]]))
+    array([[1., 0.],
+           [0., 2.]])
+    """
     return diag(ravel(as_array(v)), k)
 
 
@@ -83,7 +104,12 @@ def _triangle(m: Array, k: int) -> Array:
 
 @implements(np.tril)
 def tril(m: Array, k: int = 0) -> Array:
-    """The lower triangle, with zeros above the `k`-th diagonal; a vector stands for equal rows."""
+    """The lower triangle, with zeros above the `k`-th diagonal; a vector stands for equal rows.
+
+    >>> tril(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[1., 0.],
+           [3., 4.]])
+    """
     m = as_array(m)
     mask = _triangle(m, k)
     return np.where(mask, m, np.zeros(1, shape_dtype(m).dtype))
@@ -91,7 +117,12 @@ def tril(m: Array, k: int = 0) -> Array:
 
 @implements(np.triu)
 def triu(m: Array, k: int = 0) -> Array:
-    """The upper triangle, with zeros below the `k`-th diagonal; a vector stands for equal rows."""
+    """The upper triangle, with zeros below the `k`-th diagonal; a vector stands for equal rows.
+
+    >>> triu(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[1., 2.],
+           [0., 4.]])
+    """
     m = as_array(m)
     mask = _triangle(m, k - 1)
     return np.where(mask, np.zeros(1, shape_dtype(m).dtype), m)
@@ -126,7 +157,12 @@ def diag_indices_from(arr: Array) -> Any:
 
 @implements(np.vander)
 def vander(x: Array, N: int | None = None, increasing: bool = False) -> Array:
-    """The powers of each element as rows, falling from N - 1 to 0 by default."""
+    """The powers of each element as rows, falling from N - 1 to 0 by default.
+
+    >>> vander(np.array([2.0, 3.0]), 3)
+    array([[4., 2., 1.],
+           [9., 3., 1.]])
+    """
     x = as_array(x)
     if ndim_of(x) != 1:
         raise ValueError("x must be a one-dimensional array or sequence.")

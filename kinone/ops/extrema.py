@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
+from ..core.layout import follows
 from .axes import as_array, normalize_axis, reduced_axes, reduced_axis
-from .declare import constant, primitive
+from .declare import Rule, constant, primitive
 from .plain import composed
 from .reduce import Axis, over_batch, reduced_shape, reduction_samples, restore, selected, sum
 from .samples import Sample, values
 from .shape import astype
+from .signatures import signature_of
 
 
 def _tied(y: Array, x: Array, axis: tuple[int, ...]) -> tuple[Array, Array]:
@@ -59,23 +61,32 @@ def _extremum_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> 
     return ShapeDtype(reduced_shape(x, axis, keepdims), x.dtype)
 
 
-max_p: Primitive = primitive(
-    "max",
-    lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
-    shape=_extremum_shape,
-    vjp=_extremum_vjp,
-    jvp=_extremum_jvp,
-    batch=over_batch(lambda: max_p),
-    samples=reduction_samples,
+def _ties(y: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    places = x == restore(y, shape_dtype(x), axis)
+    return places & (np.sum(places, axis, keepdims=True) > 1)
+
+
+def _extremum_primitive(name: str, impl: Rule) -> Primitive:
+    made: Primitive = primitive(
+        name,
+        impl,
+        shape=_extremum_shape,
+        vjp=_extremum_vjp,
+        jvp=_extremum_jvp,
+        batch=over_batch(lambda: made),
+        fresh=True,
+        layout=follows,
+        kink=_ties,
+        samples=reduction_samples,
+    )
+    return made
+
+
+max_p = _extremum_primitive(
+    "max", lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims)
 )
-min_p: Primitive = primitive(
-    "min",
-    lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
-    shape=_extremum_shape,
-    vjp=_extremum_vjp,
-    jvp=_extremum_jvp,
-    batch=over_batch(lambda: min_p),
-    samples=reduction_samples,
+min_p = _extremum_primitive(
+    "min", lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims)
 )
 
 
@@ -96,18 +107,12 @@ def max(
     >>> max(np.array([[1.0, 5.0], [7.0, 2.0]]), axis=0)
     array([7., 5.])
     """
-    return _extremum(max_p, np.maximum, as_array(a), axis, keepdims, initial, where)
+    return _extremum(max_p, np.maximum, a, axis, keepdims, initial, where)
 
 
 @implements(np.min, np.amin)
-def min(
-    a: Array,
-    axis: Axis = None,
-    out: None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Array:
+@signature_of(max)
+def min(a: Array, axis: Axis = None, out: None = None, *args: Any, **kwargs: Any) -> Array:
     """The smallest element over axes; its cotangent is shared equally between ties.
 
     The result is at most `initial`, which `where`, and no elements at all, cannot do without: else
@@ -116,7 +121,7 @@ def min(
     >>> min(np.array([[1.0, 5.0], [7.0, 2.0]]), axis=0)
     array([1., 2.])
     """
-    return _extremum(min_p, np.minimum, as_array(a), axis, keepdims, initial, where)
+    return _extremum(min_p, np.minimum, a, axis, *args, **kwargs)
 
 
 def _extremum(
@@ -124,10 +129,11 @@ def _extremum(
     ufunc: np.ufunc,
     a: Array,
     axis: Axis,
-    keepdims: bool,
-    initial: Any,
-    where: Any,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
 ) -> Array:
+    a = as_array(a)
     axes = reduced_axes(axis, ndim_of(a))
     known = shape_dtype(a)
     if initial is None:
@@ -171,34 +177,28 @@ def _position_samples() -> list[Sample]:
     ]
 
 
-def _position_batch(position: Any) -> Any:
-    """Within each example: of its elements in one axis, where the whole array is searched."""
-
+def _position_primitive(name: str, impl: Rule) -> Primitive:
     def batch(
         size: int, batched: Sequence[bool], x: Array, *, axis: int | None, keepdims: bool
     ) -> Array:
+        """Within each example: of its elements in one axis, where the whole array is searched."""
         if axis is not None:
-            return position()(x, axis=axis + 1, keepdims=keepdims)
+            return made(x, axis=axis + 1, keepdims=keepdims)
         shape = shape_of(x)
-        found = position()(np.reshape(x, (size, math.prod(shape[1:]))), axis=1, keepdims=False)
+        found = made(np.reshape(x, (size, math.prod(shape[1:]))), axis=1, keepdims=False)
         return np.reshape(found, (size, *[1] * (len(shape) - 1))) if keepdims else found
 
-    return batch
+    made: Primitive = constant(
+        name, impl, shape=_position_shape, batch=batch, fresh=True, samples=_position_samples
+    )
+    return made
 
 
-argmax_p: Primitive = constant(
-    "argmax",
-    lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims),
-    shape=_position_shape,
-    batch=_position_batch(lambda: argmax_p),
-    samples=_position_samples,
+argmax_p = _position_primitive(
+    "argmax", lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims)
 )
-argmin_p: Primitive = constant(
-    "argmin",
-    lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims),
-    shape=_position_shape,
-    batch=_position_batch(lambda: argmin_p),
-    samples=_position_samples,
+argmin_p = _position_primitive(
+    "argmin", lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims)
 )
 
 
@@ -209,7 +209,7 @@ def argmax(a: Array, axis: int | None = None, out: None = None, *, keepdims: boo
     >>> int(argmax(np.array([3.0, 9.0, 9.0])))
     1
     """
-    return _position(argmax_p, as_array(a), axis, keepdims)
+    return _position(argmax_p, a, axis, keepdims)
 
 
 @implements(np.argmin)
@@ -219,32 +219,34 @@ def argmin(a: Array, axis: int | None = None, out: None = None, *, keepdims: boo
     >>> int(argmin(np.array([3.0, 1.0, 1.0])))
     1
     """
-    return _position(argmin_p, as_array(a), axis, keepdims)
+    return _position(argmin_p, a, axis, keepdims)
 
 
 def _position(position: Primitive, a: Array, axis: int | None, keepdims: bool) -> Array:
+    a = as_array(a)
     axis = reduced_axis(axis, ndim_of(a))
     axis = None if axis is None else normalize_axis(axis, ndim_of(a))
     return position(a, axis=axis, keepdims=bool(keepdims))
 
 
-def _truth_shape(x: ShapeDtype, *, axis: tuple[int, ...], keepdims: bool) -> ShapeDtype:
-    return ShapeDtype(reduced_shape(x, axis, keepdims), np.bool_)
+def _truth_primitive(name: str, impl: Rule) -> Primitive:
+    made: Primitive = constant(
+        name,
+        impl,
+        shape=lambda x, *, axis, keepdims: ShapeDtype(reduced_shape(x, axis, keepdims), np.bool_),
+        batch=over_batch(lambda: made),
+        fresh=True,
+        layout=follows,
+        samples=reduction_samples,
+    )
+    return made
 
 
-all_p: Primitive = constant(
-    "all",
-    lambda x, *, axis, keepdims: np.all(x, axis=axis, keepdims=keepdims),
-    shape=_truth_shape,
-    batch=over_batch(lambda: all_p),
-    samples=reduction_samples,
+all_p = _truth_primitive(
+    "all", lambda x, *, axis, keepdims: np.all(x, axis=axis, keepdims=keepdims)
 )
-any_p: Primitive = constant(
-    "any",
-    lambda x, *, axis, keepdims: np.any(x, axis=axis, keepdims=keepdims),
-    shape=_truth_shape,
-    batch=over_batch(lambda: any_p),
-    samples=reduction_samples,
+any_p = _truth_primitive(
+    "any", lambda x, *, axis, keepdims: np.any(x, axis=axis, keepdims=keepdims)
 )
 
 
@@ -257,8 +259,7 @@ def all(
     >>> all(np.array([[1.0, 0.0], [2.0, 3.0]]), axis=1)
     array([False,  True])
     """
-    a = selected(as_array(a), where, True)
-    return all_p(a, axis=reduced_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
+    return _truth(all_p, selected(as_array(a), where, True), axis, keepdims)
 
 
 @implements(np.any)
@@ -270,8 +271,11 @@ def any(
     >>> any(np.array([[1.0, 0.0], [0.0, 0.0]]), axis=1)
     array([ True, False])
     """
-    a = selected(as_array(a), where, False)
-    return any_p(a, axis=reduced_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
+    return _truth(any_p, selected(as_array(a), where, False), axis, keepdims)
+
+
+def _truth(truth: Primitive, a: Array, axis: Axis, keepdims: bool) -> Array:
+    return truth(a, axis=reduced_axes(axis, ndim_of(a)), keepdims=bool(keepdims))
 
 
 @composed(np.count_nonzero)

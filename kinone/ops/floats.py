@@ -144,13 +144,21 @@ def _infinite(x: Array, negative: bool) -> Array:
 
 @composed(np.isposinf)
 def isposinf(x: Array, out: None = None) -> Array:
-    """Where `x` is +∞. Raises `TypeError` for complex numbers."""
+    """Where `x` is +∞. Raises `TypeError` for complex numbers.
+
+    >>> isposinf(np.array([-np.inf, 0.0, np.inf]))
+    array([False, False,  True])
+    """
     return _infinite(x, False)
 
 
 @composed(np.isneginf)
 def isneginf(x: Array, out: None = None) -> Array:
-    """Where `x` is -∞. Raises `TypeError` for complex numbers."""
+    """Where `x` is -∞. Raises `TypeError` for complex numbers.
+
+    >>> isneginf(np.array([-np.inf, 0.0, np.inf]))
+    array([ True, False, False])
+    """
     return _infinite(x, True)
 
 
@@ -215,13 +223,21 @@ def _truth(found: Array) -> Any:
 def allclose(
     a: Array, b: Array, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False
 ) -> Any:
-    """Whether all elements are close; under vmap and in a traced program a traced truth."""
+    """Whether all elements are close; under vmap and in a traced program a traced truth.
+
+    >>> allclose(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 1e-9]))
+    True
+    """
     return _truth(np.all(isclose(a, b, rtol, atol, equal_nan)))
 
 
 @composed(np.array_equal)
 def array_equal(a1: Array, a2: Array, equal_nan: bool = False) -> Any:
-    """Whether shapes and all elements are equal; likewise."""
+    """Whether shapes and all elements are equal, as `allclose` says it.
+
+    >>> array_equal(np.arange(3), [0, 1, 2])
+    True
+    """
     a1, a2 = as_array(a1), as_array(a2)
     if shape_of(a1) != shape_of(a2):
         return False
@@ -237,7 +253,11 @@ def _is_nan(x: Array) -> Array:
 
 @composed(np.array_equiv)
 def array_equiv(a1: Array, a2: Array) -> Any:
-    """Whether all elements are equal after broadcasting, which must be possible; likewise."""
+    """Whether all elements are equal after broadcasting, which must be possible.
+
+    >>> array_equiv(np.ones((2, 3)), 1)
+    True
+    """
     a1, a2 = as_array(a1), as_array(a2)
     try:
         np.broadcast_shapes(shape_of(a1), shape_of(a2))

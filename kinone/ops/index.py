@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
+from ..core.layout import ORDERED, UNKNOWN
 from .axes import along, as_array, lifted, normalize_axis, with_batch
 from .declare import cast, linear, primitive, unbroadcast, zeros
 from .samples import Sample, values
@@ -43,6 +44,11 @@ def _batch(
     plan = BatchedIndex(size, of_array, flags, arrays, template, ndim_of(x) - of_array)
     y = getitem_p(x, *plan.arrays, template=plan.template)
     return np.transpose(y, plan.order) if plan.moves else y
+
+
+def _layout(known: Sequence[int], avals: Sequence[ShapeDtype], *, template: Template) -> int:
+    forward = all((part.step or 1) > 0 for part in template.parts if isinstance(part, slice))
+    return min(known[0], ORDERED) if template.basic and forward else UNKNOWN
 
 
 def _samples() -> list[Sample]:
@@ -74,13 +80,19 @@ getitem_p: Primitive = linear(
     ),
     batch=_batch,
     code=lambda x, *arrays, template: x + template.text(arrays),
+    layout=_layout,
+    flops=0,
     samples=_samples,
 )
 
 
 @implements(operator.getitem)
 def getitem(x: Array, index: Any) -> Array:
-    """`x[index]`, with integers, slices, None, Ellipsis, integer and boolean arrays."""
+    """`x[index]`, with integers, slices, None, Ellipsis, integer and boolean arrays.
+
+    >>> getitem(np.arange(5), [0, -1])
+    array([0, 4])
+    """
     if not isinstance(x, Tracer):
         x = np.asarray(x)
     if type(index) is not int and type(index) is not slice:
@@ -139,6 +151,7 @@ scatter_p: Primitive = linear(
     shape=lambda g, *arrays, template, shape: ShapeDtype(shape, g.dtype),
     transpose=lambda g, x, *arrays, template, shape: getitem_p(g, *arrays, template=template),
     batch=_scatter_batch,
+    fresh=True,
     samples=lambda: [
         Sample(
             (np.asarray(s.args[0])[s.params["template"].fill(s.args[1:])], *s.args[1:]),
@@ -226,6 +239,8 @@ set_p: Primitive = primitive(
     vjp=_set_vjp,
     jvp=_set_jvp,
     batch=_set_batch,
+    fresh=True,
+    flops=0,
     samples=lambda: [
         Sample(
             (values(4, 3), values(2, seed=3)),
@@ -257,6 +272,9 @@ def take(
 
     Indices out of bounds raise `IndexError`, are taken modulo the length (`mode="wrap"`), or
     become the first or last one (`mode="clip"`, in which negative ones are the first).
+
+    >>> take(np.array([10, 20, 30]), [0, 2])
+    array([10, 30])
     """
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
@@ -290,7 +308,12 @@ def _positions(indices: Array) -> Any:
 
 @implements(np.take_along_axis)
 def take_along_axis(arr: Array, indices: Array, axis: int | None = -1) -> Array:
-    """One element of `arr` along an axis for each entry of `indices`."""
+    """One element of `arr` along an axis for each entry of `indices`.
+
+    >>> take_along_axis(np.array([[1, 2], [3, 4]]), np.array([[1], [0]]), axis=1)
+    array([[2],
+           [3]])
+    """
     arr, indices = as_array(arr), as_array(indices)
     if axis is None:
         if ndim_of(indices) != 1:

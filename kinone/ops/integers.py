@@ -21,14 +21,20 @@ def _pairs() -> list[Sample]:
     ]
 
 
-bitwise_and = elementwise("bitwise_and", np.bitwise_and, None, None, weak=True, samples=_flags)
-bitwise_or = elementwise("bitwise_or", np.bitwise_or, None, None, weak=True, samples=_flags)
-bitwise_xor = elementwise("bitwise_xor", np.bitwise_xor, None, None, weak=True, samples=_flags)
-invert = elementwise(
-    "invert", np.invert, None, weak=True, samples=broadcasting(REAL, flags=(True,))
+bitwise_and = elementwise(
+    "bitwise_and", np.bitwise_and, None, None, weak="{0} & {1}", samples=_flags
 )
-left_shift = elementwise("left_shift", np.left_shift, None, None, weak=True, samples=_pairs)
-right_shift = elementwise("right_shift", np.right_shift, None, None, weak=True, samples=_pairs)
+bitwise_or = elementwise("bitwise_or", np.bitwise_or, None, None, weak="{0} | {1}", samples=_flags)
+bitwise_xor = elementwise(
+    "bitwise_xor", np.bitwise_xor, None, None, weak="{0} ^ {1}", samples=_flags
+)
+invert = elementwise(
+    "invert", np.invert, None, weak="~{0}", samples=broadcasting(REAL, flags=(True,))
+)
+left_shift = elementwise("left_shift", np.left_shift, None, None, weak="{0} << {1}", samples=_pairs)
+right_shift = elementwise(
+    "right_shift", np.right_shift, None, None, weak="{0} >> {1}", samples=_pairs
+)
 bitwise_count = elementwise(
     "bitwise_count",
     np.bitwise_count,

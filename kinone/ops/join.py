@@ -9,8 +9,9 @@ import numpy as np
 
 from ..core import Array, Tracer, implements, ndim_of
 from .axes import as_array
+from .joining import concatenate, stack
 from .rearrange import atleast_1d, atleast_2d, atleast_3d
-from .shape import astype, concatenate, reshape, stack
+from .shape import astype, reshape
 
 
 def _list(function: Any, arrays: Sequence[Array]) -> list[Array]:
@@ -19,7 +20,11 @@ def _list(function: Any, arrays: Sequence[Array]) -> list[Array]:
 
 @implements(np.hstack)
 def hstack(tup: Sequence[Array], *, dtype: Any = None, casting: str = "same_kind") -> Array:
-    """Side by side: along the second axis, vectors along their only one."""
+    """Side by side: along the second axis, vectors along their only one.
+
+    >>> hstack([np.array([1, 2]), np.array([3])])
+    array([1, 2, 3])
+    """
     arrays = _list(atleast_1d, tup)
     axis = 0 if arrays and ndim_of(arrays[0]) == 1 else 1
     return concatenate(arrays, axis, dtype=dtype, casting=casting)
@@ -27,19 +32,33 @@ def hstack(tup: Sequence[Array], *, dtype: Any = None, casting: str = "same_kind
 
 @implements(np.vstack)
 def vstack(tup: Sequence[Array], *, dtype: Any = None, casting: str = "same_kind") -> Array:
-    """One below the other: along the first axis, vectors as rows."""
+    """One below the other: along the first axis, vectors as rows.
+
+    >>> vstack([np.array([1, 2]), np.array([3, 4])])
+    array([[1, 2],
+           [3, 4]])
+    """
     return concatenate(_list(atleast_2d, tup), 0, dtype=dtype, casting=casting)
 
 
 @implements(np.dstack)
 def dstack(tup: Sequence[Array]) -> Array:
-    """One behind the other, along the third axis."""
+    """One behind the other, along the third axis.
+
+    >>> dstack([np.ones((2, 3)), np.ones((2, 3))]).shape
+    (2, 3, 2)
+    """
     return concatenate(_list(atleast_3d, tup), 2)
 
 
 @implements(np.column_stack)
 def column_stack(tup: Sequence[Array]) -> Array:
-    """Vectors as the columns of a matrix, matrices as they are."""
+    """Vectors as the columns of a matrix, matrices as they are.
+
+    >>> column_stack([np.array([1, 2]), np.array([3, 4])])
+    array([[1, 3],
+           [2, 4]])
+    """
     columns = [as_array(a) for a in tup]
     columns = [reshape(a, (-1, 1)) if ndim_of(a) < 2 else a for a in columns]
     return concatenate(columns, 1)
@@ -51,6 +70,11 @@ def block(arrays: Any) -> Array:
     along the one before it.
 
     Raises `ValueError` for lists of different depths and for empty ones.
+
+    >>> block([[np.eye(2), np.zeros((2, 1))], [np.zeros((1, 2)), 5.0]])
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 5.]])
     """
     depth = _depth(arrays)
     ndim = max(depth, *_ndims(arrays))
@@ -135,7 +159,11 @@ implements(np.array)(array)
 
 @implements(np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
 def asarray(a: Any, dtype: Any = None, order: str | None = None, **options: Any) -> Array:
-    """`array` without a copy; traced values have no memory order."""
+    """`array` without a copy; traced values have no memory order.
+
+    >>> asarray([1.0, 2.0])
+    array([1., 2.])
+    """
     return array(a, dtype, copy=None)
 
 

@@ -14,6 +14,8 @@ from .concrete import is_known, known
 from .plain import composed
 from .reduce import Axis, mean_p, reduced_count, selected, sum
 from .shape import astype
+from .signatures import signature_of
+from .transcendental import root
 
 
 @implements(np.mean)
@@ -74,10 +76,7 @@ def var(
     >>> float(var(np.array([1.0, 2.0, 6.0]), ddof=1))
     7.0
     """
-    if correction is not None:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
+    ddof = corrected(ddof, correction)
     a = selected(as_array(a), where, 0)  # what is left out may be NaN, and its square likewise
     if dtype is None and a.dtype.kind not in "fc":
         dtype = np.float64
@@ -85,46 +84,45 @@ def var(
     if mean is None:
         mean = sum(a, axes, dtype, None, True, where=where)
         mean = astype(mean / reduced_count(a, axes, where, True), mean.dtype)
-    total = sum(_squared_length(a - mean), axes, dtype, None, keepdims, where=where)
+    total = sum(squared_length(a - mean), axes, dtype, None, keepdims, where=where)
     count = reduced_count(a, axes, where, keepdims)
     return astype(total / np.maximum(count - ddof, 0), total.dtype)
 
 
-def _squared_length(x: Array) -> Array:
+def corrected(ddof: float, correction: Any) -> Any:
+    """What is taken from the count, under either of its names."""
+    if correction is None:
+        return ddof
+    if ddof != 0:
+        raise ValueError("ddof and correction can't be provided simultaneously.")
+    return correction
+
+
+def squared_length(x: Array) -> Array:
+    """|x|², a real number."""
     return np.square(np.real(x)) + np.square(np.imag(x)) if is_complex(x) else np.square(x)
 
 
 @composed(np.std)
+@signature_of(var)
 def std(
-    a: Array,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    *,
-    where: Any = True,
-    mean: Any = None,
-    correction: Any = None,
+    a: Array, axis: Axis = None, dtype: Any = None, out: None = None, *args: Any, **kwargs: Any
 ) -> Array:
     """The square root of `var`. Where all elements are equal its derivative is 0, as a norm's.
 
     >>> float(std(np.array([1.0, 3.0])))
     1.0
     """
-    return root(
-        var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
-    )
+    return deviation(var(a, axis, dtype, None, *args, **kwargs))
 
 
-def root(square: Array) -> Array:
-    """The square root, with derivative 0 at 0, where a norm's is not defined.
+def deviation(square: Array) -> Array:
+    """The square root of a variance, with derivative 0 at 0.
 
     That of a variance which was asked for as an integer is one, too; `TypeError` for an array of
     them, as in NumPy.
     """
-    nothing = square == 0
-    found = np.where(nothing, square, np.sqrt(np.where(nothing, 1, square)))
+    found = root(square)
     own = shape_dtype(square).dtype
     if own.kind in "fc":
         return found

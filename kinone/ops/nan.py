@@ -13,12 +13,13 @@ import numpy as np
 
 from ..core import Array, shape_dtype
 from .axes import as_array
-from .complex import is_complex
 from .concrete import is_known, known
-from .moments import root
+from .extrema import max
+from .moments import corrected, deviation, squared_length
 from .plain import composed
-from .reduce import Axis, selected, sum
+from .reduce import Axis, prod, selected, sum
 from .shape import astype
+from .signatures import signature_of
 
 
 def _replaced(a: Array, number: Any) -> tuple[Array, Array | None]:
@@ -31,41 +32,29 @@ def _replaced(a: Array, number: Any) -> tuple[Array, Array | None]:
 
 
 @composed(np.nansum)
+@signature_of(sum)
 def nansum(
-    a: Array,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
+    a: Array, axis: Axis = None, dtype: Any = None, out: None = None, *args: Any, **kwargs: Any
 ) -> Array:
     """The sum over axes, NaN counting as 0.
 
     >>> float(nansum(np.array([1.0, np.nan, 2.0])))
     3.0
     """
-    return sum(_replaced(a, 0)[0], axis, dtype, out, keepdims, initial, where)
+    return sum(_replaced(a, 0)[0], axis, dtype, None, *args, **kwargs)
 
 
 @composed(np.nanprod)
+@signature_of(prod)
 def nanprod(
-    a: Array,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
+    a: Array, axis: Axis = None, dtype: Any = None, out: None = None, *args: Any, **kwargs: Any
 ) -> Array:
     """The product over axes, NaN counting as 1.
 
     >>> float(nanprod(np.array([3.0, np.nan, 2.0])))
     6.0
     """
-    arguments = {} if initial is None else {"initial": initial}
-    a = selected(_replaced(a, 1)[0], where, 1)
-    return np.prod(a, axis=axis, dtype=dtype, keepdims=keepdims, **arguments)
+    return prod(_replaced(a, 1)[0], axis, dtype, None, *args, **kwargs)
 
 
 @composed(np.nancumsum)
@@ -150,10 +139,7 @@ def nanvar(
     """
     a, nothing = _replaced(a, 0)
     given = {} if mean is None else {"mean": mean}
-    if correction is not None:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
+    ddof = corrected(ddof, correction)
     if nothing is None:
         return np.var(a, axis, dtype, None, ddof, keepdims, where=where, **given)
     _inexact(dtype)
@@ -163,86 +149,67 @@ def nanvar(
         mean = _over(sum(a, axis, dtype, None, True, where=where), count)
     distance = np.where(nothing, 0, a - np.where(np.isnan(mean), 0, mean))
     distance = astype(distance, shape_dtype(a).dtype)
-    parts = (np.real(distance), np.imag(distance)) if is_complex(distance) else (distance,)
-    total = sum(np.square(parts[0]), axis, dtype, None, keepdims, where=where)
-    for part in parts[1:]:
-        total = total + sum(np.square(part), axis, dtype, None, keepdims, where=where)
+    total = sum(squared_length(distance), axis, dtype, None, keepdims, where=where)
     return _over(total, _count(nothing, axis, keepdims, where) - ddof)
 
 
 @composed(np.nanstd)
+@signature_of(nanvar)
 def nanstd(
-    a: Array,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    *,
-    where: Any = True,
-    mean: Any = None,
-    correction: Any = None,
+    a: Array, axis: Axis = None, dtype: Any = None, out: None = None, *args: Any, **kwargs: Any
 ) -> Array:
     """The square root of `nanvar`; its derivative is 0 where the variance is 0.
 
     >>> float(nanstd(np.array([1.0, np.nan, 3.0])))
     1.0
     """
-    return root(
-        nanvar(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
-    )
+    return deviation(nanvar(a, axis, dtype, None, *args, **kwargs))
 
 
 # ---- extrema -------------------------------------------------------------------------------------
 
 
 def _extremum(
-    f: Any, worst: float, a: Array, axis: Any, keepdims: bool, initial: Any, where: Any
+    f: Any,
+    worst: float,
+    a: Array,
+    axis: Axis,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
 ) -> Array:
     limits = {} if initial is None else {"initial": initial}
     if where is not None and where is not True:
         limits["where"] = where
     a, nothing = _replaced(a, worst)
-    if nothing is None:
-        return f(a, axis=axis, keepdims=keepdims, **limits)
     found = f(a, axis=axis, keepdims=keepdims, **limits)
+    if nothing is None:
+        return found
     limits.pop("initial", None)
     empty = np.all(nothing, axis=axis, keepdims=keepdims, **limits)
     return np.where(empty, np.nan if initial is None else initial, found)
 
 
 @composed(np.nanmax)
-def nanmax(
-    a: Array,
-    axis: Axis = None,
-    out: None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Array:
+@signature_of(max)
+def nanmax(a: Array, axis: Axis = None, out: None = None, *args: Any, **kwargs: Any) -> Array:
     """The largest element over axes that is not NaN; NaN where there is none.
 
     >>> float(nanmax(np.array([1.0, np.nan, 2.0])))
     2.0
     """
-    return _extremum(np.max, -np.inf, a, axis, keepdims, initial, where)
+    return _extremum(np.max, -np.inf, a, axis, *args, **kwargs)
 
 
 @composed(np.nanmin)
-def nanmin(
-    a: Array,
-    axis: Axis = None,
-    out: None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Array:
+@signature_of(max)
+def nanmin(a: Array, axis: Axis = None, out: None = None, *args: Any, **kwargs: Any) -> Array:
     """The smallest element over axes that is not NaN; NaN where there is none.
 
     >>> float(nanmin(np.array([1.0, np.nan, 2.0])))
     1.0
     """
-    return _extremum(np.min, np.inf, a, axis, keepdims, initial, where)
+    return _extremum(np.min, np.inf, a, axis, *args, **kwargs)
 
 
 def _position(f: Any, worst: float, a: Array, axis: int | None, keepdims: bool) -> Array:

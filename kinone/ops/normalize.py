@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import source
 from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
+from ..core.layout import follows
 from .declare import cast, primitive, promote, result_type, zeros
 from .fold import fold, of_no_examples, spread, unfold
 from .kernels import normalization
@@ -60,6 +61,9 @@ softmax_p: Primitive = primitive(
     vjp=_softmax_derivative,
     jvp=lambda y, x, *, axis: lambda t: _softmax_derivative(y, x, axis=axis)(t)[0],
     batch=lambda size, batched, x, *, axis: softmax_p(x, axis=axis + 1),
+    fresh=True,
+    layout=follows,
+    flops=5,
     samples=_axis_samples,
 )
 log_softmax_p: Primitive = primitive(
@@ -69,6 +73,9 @@ log_softmax_p: Primitive = primitive(
     vjp=lambda y, x, *, axis: lambda g: (g - np.exp(y) * np.sum(g, axis=axis, keepdims=True),),
     jvp=lambda y, x, *, axis: lambda t: t - np.sum(np.exp(y) * t, axis=axis, keepdims=True),
     batch=lambda size, batched, x, *, axis: log_softmax_p(x, axis=axis + 1),
+    fresh=True,
+    layout=follows,
+    flops=5,
     samples=_axis_samples,
 )
 
@@ -183,6 +190,8 @@ batch_norm_p: Primitive = primitive(
     batch=lambda *call, **params: _batch_channels(batch_norm_p, *call, **params),
     multiple=True,
     fill=False,
+    fresh=True,
+    flops=5,
     samples=lambda: [
         Sample(
             (values(*shape), values(shape[-1], seed=1), values(shape[-1], seed=2)),
@@ -255,6 +264,7 @@ batch_norm_gradient_p: Primitive = primitive(
     jvp=_gradient_jvp,
     batch=lambda *call, **params: _batch_channels(batch_norm_gradient_p, *call, **params),
     multiple=True,
+    fresh=True,
     samples=lambda: [
         Sample(
             (

@@ -11,8 +11,9 @@ from .axes import as_array
 from .calculus import convolve
 from .concrete import is_known, known
 from .diagonal import diag
+from .joining import concatenate, stack
 from .rearrange import atleast_1d
-from .shape import astype, concatenate, ravel, stack
+from .shape import astype, ravel
 
 
 def _coefficients(p: Array) -> Array:
@@ -35,7 +36,11 @@ def polyval(p: Array, x: Array) -> Array:
 
 @implements(np.polyadd)
 def polyadd(a1: Array, a2: Array) -> Array:
-    """The sum of two polynomials."""
+    """The sum of two polynomials.
+
+    >>> polyadd(np.array([1.0, 2.0]), np.array([3.0]))
+    array([1., 5.])
+    """
     a1, a2 = atleast_1d(a1), atleast_1d(a2)
     longer = max(shape_of(a1)[0], shape_of(a2)[0])
     return _to_length(a1, longer) + _to_length(a2, longer)
@@ -43,7 +48,11 @@ def polyadd(a1: Array, a2: Array) -> Array:
 
 @implements(np.polysub)
 def polysub(a1: Array, a2: Array) -> Array:
-    """The difference of two polynomials."""
+    """The difference of two polynomials.
+
+    >>> polysub(np.array([1.0, 2.0]), np.array([3.0]))
+    array([ 1., -1.])
+    """
     a1, a2 = atleast_1d(a1), atleast_1d(a2)
     longer = max(shape_of(a1)[0], shape_of(a2)[0])
     return _to_length(a1, longer) - _to_length(a2, longer)
@@ -56,7 +65,11 @@ def _to_length(a: Array, length: int) -> Array:
 
 @implements(np.polymul)
 def polymul(a1: Array, a2: Array) -> Array:
-    """The product of two polynomials."""
+    """The product of two polynomials.
+
+    >>> polymul(np.array([1.0, 2.0]), np.array([1.0, -2.0]))
+    array([ 1.,  0., -4.])
+    """
     return convolve(_trimmed(a1), _trimmed(a2))
 
 
@@ -78,6 +91,9 @@ def polydiv(u: Array, v: Array) -> tuple[Array, Array]:
     """Quotient and remainder of two polynomials.
 
     Zeros in front of the remainder are left away where it can be seen that they are zero.
+
+    >>> polydiv(np.array([1.0, 0.0, -4.0]), np.array([1.0, 2.0]))
+    (array([ 1., -2.]), array([0.]))
     """
     u, v = atleast_1d(u) + 0.0, atleast_1d(v) + 0.0
     dtype = (u[0] + v[0]).dtype
@@ -98,7 +114,11 @@ def polydiv(u: Array, v: Array) -> tuple[Array, Array]:
 
 @implements(np.polyder)
 def polyder(p: Array, m: int = 1) -> Array:
-    """The m-th derivative of a polynomial."""
+    """The m-th derivative of a polynomial.
+
+    >>> polyder(np.array([1.0, 0.0, -4.0]))
+    array([2., 0.])
+    """
     if m < 0:
         raise ValueError("Order of derivative must be positive (see polyint)")
     p = as_array(p)
@@ -110,7 +130,11 @@ def polyder(p: Array, m: int = 1) -> Array:
 
 @implements(np.polyint)
 def polyint(p: Array, m: int = 1, k: Any = None) -> Array:
-    """The m-th integral of a polynomial, with the constants `k`."""
+    """The m-th integral of a polynomial, with the constants `k`.
+
+    >>> polyint(np.array([2.0, 0.0]))
+    array([1., 0., 0.])
+    """
     if m < 0:
         raise ValueError("Order of integral must be positive (see polyder)")
     constants = atleast_1d(np.zeros(m) if k is None else k)
@@ -126,7 +150,11 @@ def polyint(p: Array, m: int = 1, k: Any = None) -> Array:
 
 @implements(np.poly)
 def poly(seq_of_zeros: Array) -> Array:
-    """The polynomial with these roots, or the characteristic one of a square matrix."""
+    """The polynomial with these roots, or the characteristic one of a square matrix.
+
+    >>> poly(np.array([1.0, 2.0]))
+    array([ 1., -3.,  2.])
+    """
     zeros = atleast_1d(seq_of_zeros)
     shape = shape_of(zeros)
     if len(shape) == 2 and shape[0] == shape[1] != 0:
@@ -156,7 +184,11 @@ def _in_pairs(zeros: Array) -> bool:
 
 @implements(np.roots)
 def roots(p: Array) -> Array:
-    """The roots of a polynomial, as the eigenvalues of its companion matrix."""
+    """The roots of a polynomial, as the eigenvalues of its companion matrix.
+
+    >>> roots(np.array([1.0, -3.0, 2.0]))
+    array([2., 1.])
+    """
     p = atleast_1d(p)
     if ndim_of(p) != 1:
         raise ValueError("Input must be a rank-1 array.")
@@ -189,6 +221,9 @@ def polyfit(
     """The polynomial of a degree that fits points best, by least squares.
 
     Differentiable in `y`, and in `x` and `w`; `full` and `cov` are not served for traced values.
+
+    >>> np.round(polyfit(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]), 1), 6)
+    array([2., 1.])
     """
     if full or cov:
         raise ValueError("polyfit of a traced value gives the coefficients alone")

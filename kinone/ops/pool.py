@@ -79,6 +79,7 @@ max_pool_p: Primitive = primitive(
     jvp=_max_jvp,
     multiple=True,
     batch=lambda *call, **params: over_images(max_pool_p, *call, **params),
+    fresh=True,
     samples=_max_samples,
 )
 max_pool_gather_p: Primitive = linear(
@@ -89,6 +90,7 @@ max_pool_gather_p: Primitive = linear(
         g, index, input_shape=t.shape[1:-1], **params
     ),
     batch=lambda *call, **params: over_images(max_pool_gather_p, *call, **params),
+    fresh=True,
     samples=lambda: [
         Sample((values(*x.shape, seed=2), pooling.max_pool(x, **params)[1]), params)
         for x, params in _cases()
@@ -102,6 +104,7 @@ max_pool_scatter_p: Primitive = linear(
     ),
     transpose=lambda t, g, index, *, input_shape, **params: max_pool_gather_p(t, index, **params),
     batch=lambda *call, **params: over_images(max_pool_scatter_p, *call, **params),
+    fresh=True,
     samples=lambda: [
         Sample((y, index), {"input_shape": x.shape[1:-1], **params})
         for x, params in _cases()
@@ -144,6 +147,7 @@ avg_pool_p: Primitive = linear(
     ),
     transpose=lambda g, x, **params: avg_pool_spread_p(g, input_shape=x.shape[1:-1], **params),
     batch=lambda *call, **params: over_images(avg_pool_p, *call, **params),
+    fresh=True,
     samples=lambda: [
         Sample((x,), {"count_include_pad": flag, **params})
         for x, params in _cases()
@@ -158,6 +162,7 @@ avg_pool_spread_p: Primitive = linear(
     ),
     transpose=lambda t, g, *, input_shape, **params: avg_pool_p(t, **params),
     batch=lambda *call, **params: over_images(avg_pool_spread_p, *call, **params),
+    fresh=True,
     samples=lambda: [
         Sample(
             (values(*_pooled(shape_dtype(x), **params)),),

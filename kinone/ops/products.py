@@ -18,7 +18,8 @@ from ..core import Array, implements, ndim_of, shape_of
 from ..errors import ShapeError
 from .axes import as_array, normalize_axes, normalize_axis
 from .contract import matmul
-from .shape import astype, broadcast_to, expand_dims, moveaxis, ravel, reshape, stack, transpose
+from .joining import stack
+from .shape import astype, broadcast_to, expand_dims, moveaxis, ravel, reshape, transpose
 from .versions import present
 
 
@@ -42,7 +43,11 @@ def dot(a: Array, b: Array, out: None = None) -> Array:
 
 @implements(np.inner)
 def inner(a: Array, b: Array, /) -> Array:
-    """The sum of products over the last axes: y[i…, j…] = Σ_m a[i…, m] · b[j…, m]."""
+    """The sum of products over the last axes: y[i…, j…] = Σ_m a[i…, m] · b[j…, m].
+
+    >>> inner(np.ones((2, 3)), np.ones((4, 3))).shape
+    (2, 4)
+    """
     a, b = as_array(a), as_array(b)
     if ndim_of(a) == 0 or ndim_of(b) == 0:
         return np.multiply(a, b)
@@ -61,7 +66,12 @@ def vdot(a: Array, b: Array, /) -> Array:
 
 @implements(np.outer)
 def outer(a: Array, b: Array, out: None = None) -> Array:
-    """All products of the elements of two flattened operands, in a matrix."""
+    """All products of the elements of two flattened operands, in a matrix.
+
+    >>> outer(np.array([1, 2]), np.array([3, 4]))
+    array([[3, 4],
+           [6, 8]])
+    """
     return expand_dims(ravel(as_array(a)), 1) * ravel(as_array(b))
 
 
@@ -108,7 +118,11 @@ def _ordered(x: Array, axes: tuple[int, ...]) -> Array:
 
 @implements(*present("vecdot"))
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
-    """The scalar product along an axis, Σ conj(aᵢ) · bᵢ; the other axes broadcast."""
+    """The scalar product along an axis, Σ conj(aᵢ) · bᵢ; the other axes broadcast.
+
+    >>> vecdot(np.ones((5, 3)), np.ones(3))
+    array([3., 3., 3., 3., 3.])
+    """
     x1, x2 = as_array(x1), as_array(x2)
     if ndim_of(x1) == 0 or ndim_of(x2) == 0:
         raise ShapeError("vecdot wants operands with at least one axis")
@@ -120,7 +134,11 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
 
 @implements(*present("matvec"))
 def matvec(x1: Array, x2: Array, /) -> Array:
-    """Matrices (…, m, n) times vectors (…, n); the axes in front broadcast."""
+    """Matrices (…, m, n) times vectors (…, n); the axes in front broadcast.
+
+    >>> matvec(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]))
+    array([3., 7.])
+    """
     x1, x2 = as_array(x1), as_array(x2)
     if ndim_of(x1) < 2 or ndim_of(x2) < 1:
         raise ShapeError(f"matvec wants a matrix and a vector, got {shape_of(x1)} {shape_of(x2)}")
@@ -129,7 +147,11 @@ def matvec(x1: Array, x2: Array, /) -> Array:
 
 @implements(*present("vecmat"))
 def vecmat(x1: Array, x2: Array, /) -> Array:
-    """Vectors (…, n), conjugated, times matrices (…, n, m); the axes in front broadcast."""
+    """Vectors (…, n), conjugated, times matrices (…, n, m); the axes in front broadcast.
+
+    >>> vecmat(np.array([1.0, 1.0]), np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([4., 6.])
+    """
     x1, x2 = as_array(x1), as_array(x2)
     if ndim_of(x1) < 1 or ndim_of(x2) < 2:
         raise ShapeError(f"vecmat wants a vector and a matrix, got {shape_of(x1)} {shape_of(x2)}")

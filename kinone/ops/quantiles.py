@@ -22,6 +22,7 @@ from .moments import fitted
 from .plain import composed
 from .reduce import Axis, reduced_shape, sum
 from .shape import astype
+from .signatures import signature_of
 
 
 def _sampled(a: Array, axis: Axis) -> tuple[Array, tuple[int, ...]]:
@@ -156,18 +157,24 @@ def _mixed(low: Array, high: Array, part: Array) -> Array:
 
 def _quantile(
     a: Array,
-    q: Array,
-    axis: Axis,
-    method: str,
-    keepdims: bool,
-    weights: Any,
-    weak: bool,
-    skip: bool,
+    q: Any,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+    skip: bool = False,
 ) -> Array:
-    """Quantiles of the last axis for each element of `q`, whose axes come first in the result.
+    """Quantiles over axes for each element of `q`, whose axes come first in the result.
 
-    `weak`: q was a Python number, which leaves the dtype as it is. `skip`: NaN does not count.
+    `skip`: NaN does not count.
     """
+    a, weak, q = as_array(a), _is_weak(q), as_array(q)
+    if is_complex(a):
+        raise TypeError("a must be an array of real numbers")
+    _refuse_outside(q, 1, "Quantiles")
     if ndim_of(q) > 2:
         raise ValueError("q must be a scalar or 1d")
     if method not in _PLACES and method not in _POSITIONS:
@@ -272,24 +279,11 @@ def _weighted(flat: Array, q: Array, weights: Array, skip: bool) -> Array:
     return np.where(np.isnan(last), last, found)
 
 
-def _real(a: Array) -> Array:
-    a = as_array(a)
-    if is_complex(a):
-        raise TypeError("a must be an array of real numbers")
-    return a
-
-
-def _share(q: Any) -> Array:
-    """Per cent as a share of 1."""
-    q = as_array(q)
-    _refuse_outside(q, 100, "Percentiles")
-    return np.true_divide(q, 100)
-
-
-def _quantiles(q: Any) -> Array:
-    q = as_array(q)
-    _refuse_outside(q, 1, "Quantiles")
-    return q
+def _share(q: Any) -> Any:
+    """Per cent as a share of 1; of a Python number a Python number."""
+    numbers = as_array(q)
+    _refuse_outside(numbers, 100, "Percentiles")
+    return q / 100 if _is_weak(q) else np.true_divide(numbers, 100)
 
 
 def _refuse_outside(q: Array, most: int, name: str) -> None:
@@ -300,6 +294,7 @@ def _refuse_outside(q: Array, most: int, name: str) -> None:
 
 
 def _is_weak(q: Any) -> bool:
+    """Whether it is a Python number, which leaves the dtype of the others as it is."""
     return type(q) in (int, float)
 
 
@@ -323,68 +318,43 @@ def quantile(
     >>> quantile(np.array([1.0, 2.0, 4.0]), [0.5, 0.75])
     array([2., 3.])
     """
-    return _quantile(
-        _real(a), _quantiles(q), axis, method, keepdims, weights, _is_weak(q), skip=False
-    )
+    return _quantile(a, q, axis, None, False, method, keepdims, weights=weights)
 
 
 @composed(np.percentile)
+@signature_of(quantile)
 def percentile(
-    a: Array,
-    q: Any,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
+    a: Array, q: Any, axis: Axis = None, out: None = None, *args: Any, **kwargs: Any
 ) -> Array:
     """`quantile` with `q` in per cent.
 
     >>> float(percentile(np.array([1.0, 2.0, 4.0]), 75))
     3.0
     """
-    return _quantile(_real(a), _share(q), axis, method, keepdims, weights, _is_weak(q), skip=False)
+    return _quantile(a, _share(q), axis, None, *args, **kwargs)
 
 
 @composed(np.nanquantile)
+@signature_of(quantile)
 def nanquantile(
-    a: Array,
-    q: Any,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
+    a: Array, q: Any, axis: Axis = None, out: None = None, *args: Any, **kwargs: Any
 ) -> Array:
     """The quantiles over axes of what is not NaN; NaN where nothing is left.
 
     >>> float(nanquantile(np.array([1.0, np.nan, 2.0]), 0.5))
     1.5
     """
-    return _quantile(
-        _real(a), _quantiles(q), axis, method, keepdims, weights, _is_weak(q), skip=True
-    )
+    return _quantile(a, q, axis, None, *args, **kwargs, skip=True)
 
 
 @composed(np.nanpercentile)
+@signature_of(nanquantile)
 def nanpercentile(
-    a: Array,
-    q: Any,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
+    a: Array, q: Any, axis: Axis = None, out: None = None, *args: Any, **kwargs: Any
 ) -> Array:
     """`nanquantile` with `q` in per cent.
 
     >>> float(nanpercentile(np.array([1.0, np.nan, 2.0]), 50))
     1.5
     """
-    return _quantile(_real(a), _share(q), axis, method, keepdims, weights, _is_weak(q), skip=True)
+    return _quantile(a, _share(q), axis, None, *args, **kwargs, skip=True)

@@ -28,7 +28,12 @@ def _random_bits(
     key: Array, stream: Array, *, shape: tuple[int, ...], bits: int, purpose: str
 ) -> Array:
     """`bits` random bits in each element. `key` and `stream` are uint64[2]; `purpose`, up to eight
-    characters, keeps apart what is drawn from one key for different ends."""
+    characters, keeps apart what is drawn from one key for different ends.
+
+    >>> key, stream = np.array([1, 2], np.uint64), np.array([0, 0], np.uint64)
+    >>> random_bits(key, stream, shape=(3,), bits=8, purpose="draw")
+    array([226, 218,  47], dtype=uint32)
+    """
     low, high = np.asarray(stream).tolist()
     domain = int.from_bytes(purpose.encode(), "big")
     generator = np.random.Philox(
@@ -70,6 +75,7 @@ random_bits: Primitive = constant(
         shape, np.uint64 if bits > 32 else np.uint32
     ),
     batch=_batch_bits,
+    fresh=True,
     samples=lambda: [
         Sample(
             (np.array([1, 2], np.uint64), np.array([3, 4], np.uint64)),
@@ -218,6 +224,7 @@ normal_from_bits: Primitive = constant(
         bits.shape, np.float64 if bits.dtype.itemsize == 8 else np.float32
     ),
     batch=lambda size, batched, bits: normal_from_bits(bits),  # elementwise
+    fresh=True,
     samples=lambda: [
         Sample((np.arange(12, dtype=np.uint64).reshape(3, 4) * np.uint64(0x9E3779B97F4A7C15),)),
         Sample((np.arange(5, dtype=np.uint32) * np.uint32(0x9E3779B9),)),

@@ -1,4 +1,4 @@
-"""The same elements in other places: flip, roll, tile, repeat, insert, delete, and their kin.
+"""The same elements in other places: flip, roll, turn; and functions along axes.
 
 Compositions of slices, joins and gathers, which have all the rules.
 """
@@ -12,29 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, Tracer, implements, ndim_of, shape_dtype, shape_of
+from ..core import Array, Tracer, implements, ndim_of, shape_of
 from .axes import along, as_array, normalize_axes, normalize_axis
-from .concrete import known
 from .index import getitem
-from .shape import (
-    astype,
-    broadcast_to,
-    concatenate,
-    expand_dims,
-    moveaxis,
-    ravel,
-    reshape,
-    stack,
-    swapaxes,
-    transpose,
-)
+from .joining import concatenate, stack
+from .shape import expand_dims, moveaxis, ravel, reshape, swapaxes, transpose
 
 # ---- order ---------------------------------------------------------------------------------------
 
 
 @implements(np.flip)
 def flip(m: Array, axis: int | Sequence[int] | None = None) -> Array:
-    """The elements in reverse order along axes, all of them by default."""
+    """The elements in reverse order along axes, all of them by default.
+
+    >>> flip(np.arange(4))
+    array([3, 2, 1, 0])
+    """
     m = as_array(m)
     axes = normalize_axes(axis, ndim_of(m))
     back = slice(None, None, -1)
@@ -43,7 +36,12 @@ def flip(m: Array, axis: int | Sequence[int] | None = None) -> Array:
 
 @implements(np.flipud)
 def flipud(m: Array) -> Array:
-    """The first axis reversed."""
+    """The first axis reversed.
+
+    >>> flipud(np.arange(4).reshape(2, 2))
+    array([[2, 3],
+           [0, 1]])
+    """
     if ndim_of(m) < 1:
         raise ValueError("Input must be >= 1-d.")
     return flip(m, 0)
@@ -51,7 +49,12 @@ def flipud(m: Array) -> Array:
 
 @implements(np.fliplr)
 def fliplr(m: Array) -> Array:
-    """The second axis reversed."""
+    """The second axis reversed.
+
+    >>> fliplr(np.arange(4).reshape(2, 2))
+    array([[1, 0],
+           [3, 2]])
+    """
     if ndim_of(m) < 2:
         raise ValueError("Input must be >= 2-d.")
     return flip(m, 1)
@@ -59,7 +62,12 @@ def fliplr(m: Array) -> Array:
 
 @implements(np.rot90)
 def rot90(m: Array, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
-    """A plane turned by `k` right angles, from the first of its axes towards the second."""
+    """A plane turned by `k` right angles, from the first of its axes towards the second.
+
+    >>> rot90(np.arange(4).reshape(2, 2))
+    array([[1, 3],
+           [0, 2]])
+    """
     m = as_array(m)
     if len(axes) != 2:
         raise ValueError("len(axes) must be 2.")
@@ -83,6 +91,9 @@ def roll(a: Array, shift: Any, axis: int | Sequence[int] | None = None) -> Array
     """The elements moved along axes, those that fall off the end coming back at the beginning.
 
     `shift` may be a tuple, as `axis`, and traced.
+
+    >>> roll(np.arange(5), 2)
+    array([3, 4, 0, 1, 2])
     """
     a = as_array(a)
     if axis is None:
@@ -115,7 +126,11 @@ def _roll(a: Array, shift: Any, axis: int) -> Array:
 
 @implements(np.rollaxis)
 def rollaxis(a: Array, axis: int, start: int = 0) -> Array:
-    """An axis moved to stand before another one."""
+    """An axis moved to stand before another one.
+
+    >>> rollaxis(np.ones((2, 3, 4)), 2).shape
+    (4, 2, 3)
+    """
     a = as_array(a)
     ndim = ndim_of(a)
     axis = normalize_axis(axis, ndim)
@@ -132,11 +147,25 @@ def rollaxis(a: Array, axis: int, start: int = 0) -> Array:
 
 @implements(np.matrix_transpose, np.linalg.matrix_transpose)
 def matrix_transpose(x: Array, /) -> Array:
-    """The last two axes exchanged."""
+    """The last two axes exchanged.
+
+    >>> matrix_transpose(np.ones((5, 2, 3))).shape
+    (5, 3, 2)
+    """
     x = as_array(x)
     if ndim_of(x) < 2:
         raise ValueError(f"Input array must be at least 2-dimensional, but it is {ndim_of(x)}")
     return swapaxes(x, -1, -2)
+
+
+@implements(np.copy)
+def copy(a: Array, order: str = "K", subok: bool = False) -> Array:
+    """The array itself where it is traced, for nothing can change it; otherwise a copy.
+
+    >>> copy(np.arange(3))
+    array([0, 1, 2])
+    """
+    return a if isinstance(a, Tracer) else np.array(a)
 
 
 # ---- more axes -----------------------------------------------------------------------------------
@@ -149,13 +178,21 @@ def _each(function: Callable[[Array], Array], arrays: Sequence[Array]) -> Any:
 
 @implements(np.atleast_1d)
 def atleast_1d(*arys: Array) -> Any:
-    """With at least one axis; a tuple for several operands."""
+    """With at least one axis; a tuple for several operands.
+
+    >>> atleast_1d(3.0)
+    array([3.])
+    """
     return _each(lambda a: a if ndim_of(a) else reshape(a, (1,)), arys)
 
 
 @implements(np.atleast_2d)
 def atleast_2d(*arys: Array) -> Any:
-    """With at least two axes, new ones in front; a tuple for several operands."""
+    """With at least two axes, new ones in front; a tuple for several operands.
+
+    >>> atleast_2d(np.arange(3)).shape
+    (1, 3)
+    """
     return _each(_two_axes, arys)
 
 
@@ -165,151 +202,12 @@ def _two_axes(a: Array) -> Array:
 
 @implements(np.atleast_3d)
 def atleast_3d(*arys: Array) -> Any:
-    """With at least three axes: of a vector the middle one, of a matrix the first two."""
+    """With at least three axes: of a vector the middle one, of a matrix the first two.
+
+    >>> atleast_3d(np.ones(3)).shape, atleast_3d(np.ones((3, 4))).shape
+    ((1, 3, 1), (3, 4, 1))
+    """
     return _each(lambda a: a if ndim_of(a) >= 3 else expand_dims(_two_axes(a), -1), arys)
-
-
-# ---- repetition ----------------------------------------------------------------------------------
-
-
-@implements(np.tile)
-def tile(A: Array, reps: int | Sequence[int]) -> Array:
-    """The array repeated as a whole along each axis, in new axes in front where there are more."""
-    A = as_array(A)
-    given = (
-        tuple(reps) if isinstance(reps, (tuple, list, np.ndarray)) and ndim_of(reps) else (reps,)
-    )
-    times = [operator.index(n) for n in given]
-    times = [1] * (ndim_of(A) - len(times)) + times
-    shape = (1,) * (len(times) - ndim_of(A)) + shape_of(A)
-    A = reshape(A, [k for n in shape for k in (1, n)])
-    A = broadcast_to(A, [k for n, count in zip(shape, times, strict=True) for k in (count, n)])
-    return reshape(A, [n * count for n, count in zip(shape, times, strict=True)])
-
-
-@implements(np.repeat)
-def repeat(a: Array, repeats: Any, axis: int | None = None) -> Array:
-    """Each element along an axis several times: one number for all, or one for each."""
-    a = as_array(a)
-    if axis is None:
-        a, axis = ravel(a), 0
-    elif ndim_of(a) == 0:
-        a = reshape(a, (1,))
-    axis = normalize_axis(axis, ndim_of(a))
-    counts = known(repeats, "np.repeat")
-    shape = shape_of(a)
-    if counts.size == 1 and counts.dtype.kind in "iu" and counts.ravel()[0] >= 0:
-        count = int(counts.ravel()[0])
-        whole = broadcast_to(
-            expand_dims(a, axis + 1), (*shape[: axis + 1], count, *shape[axis + 1 :])
-        )
-        return reshape(whole, (*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
-    places = np.repeat(np.arange(shape[axis]), counts)
-    return getitem(a, along(axis, places))
-
-
-@implements(np.resize)
-def resize(a: Array, new_shape: int | Sequence[int]) -> Array:
-    """The elements in order, from the beginning again as often as the new shape needs them."""
-    given = (new_shape,) if isinstance(new_shape, (int, np.integer)) else tuple(new_shape)
-    shape = tuple([operator.index(n) for n in given])
-    if any(n < 0 for n in shape):
-        raise ValueError("all elements of `new_shape` must be non-negative")
-    flat = ravel(as_array(a))
-    size, wanted = shape_of(flat)[0], math.prod(shape)
-    if size == 0:
-        return np.zeros(shape, shape_dtype(flat).dtype)
-    return reshape(getitem(flat, np.arange(wanted) % size), shape)
-
-
-# ---- some more, some fewer -----------------------------------------------------------------------
-
-
-@implements(np.append)
-def append(arr: Array, values: Array, axis: int | None = None) -> Array:
-    """Values after the end of an array; both flattened for `axis=None`."""
-    arr, values = as_array(arr), as_array(values)
-    if axis is None:
-        arr, values, axis = ravel(arr), ravel(values), ndim_of(arr) - 1 if ndim_of(arr) == 1 else 0
-    return concatenate([arr, values], axis)
-
-
-def _places(obj: Any, what: str) -> Any:
-    """A slice, or an array of places; an empty list holds no floating numbers, but none."""
-    if isinstance(obj, slice):
-        return obj
-    plain = known(obj, what)
-    return plain.astype(np.intp) if isinstance(obj, (list, tuple)) and not plain.size else plain
-
-
-@implements(np.delete)
-def delete(arr: Array, obj: Any, axis: int | None = None) -> Array:
-    """Without the elements at these places: an integer, a slice, integers or a mask."""
-    arr = as_array(arr)
-    if axis is None:
-        arr, axis = ravel(arr), 0
-    axis = normalize_axis(axis, ndim_of(arr))
-    obj = _places(obj, "np.delete")
-    n = shape_of(arr)[axis]
-    try:
-        kept = np.delete(np.arange(n), obj)
-    except IndexError as error:
-        text = str(error).replace("axis 0", f"axis {axis}")
-        raise IndexError(text) from None
-    return getitem(arr, along(axis, kept))
-
-
-@implements(np.insert)
-def insert(arr: Array, obj: Any, values: Array, axis: int | None = None) -> Array:
-    """With values put in before these places: an integer, a slice, integers or a mask."""
-    arr, values = as_array(arr), as_array(values)
-    if axis is None:
-        arr, axis = ravel(arr), 0
-    axis = normalize_axis(axis, ndim_of(arr))
-    shape = shape_of(arr)
-    n = shape[axis]
-    obj = _places(obj, "np.insert")
-    values = astype(values, shape_dtype(arr).dtype)
-    if not isinstance(obj, slice) and (obj.ndim == 0 or obj.size == 1):
-        # One place takes as many slices as there are values, counted along the first axis if the
-        # place is a number.
-        values = reshape(values, (1,) * (ndim_of(arr) - ndim_of(values)) + shape_of(values))
-        if obj.ndim == 0:
-            values = moveaxis(values, 0, axis)
-        count = shape_of(values)[axis]
-    else:
-        count = len(np.insert(np.arange(n), obj, -1)) - n
-    room = (*shape[:axis], count, *shape[axis + 1 :])
-    everything = concatenate([arr, broadcast_to(values, room)], axis)
-    order = np.insert(np.arange(n), obj, n + np.arange(count))
-    return getitem(everything, along(axis, order))
-
-
-@implements(np.trim_zeros)
-def trim_zeros(filt: Array, trim: str = "fb", axis: Any = None) -> Array:
-    """Without the zeros at the front ("f") and back ("b"): possible where the values are there."""
-    filt = as_array(filt)
-    places = np.argwhere(known(filt, "np.trim_zeros"))
-    sides = trim.lower()
-    if sides not in ("", "f", "b", "fb", "bf"):
-        raise ValueError(f"unexpected character(s) in `trim`: {trim!r}")
-    axes = normalize_axes(axis, ndim_of(filt))
-    index: list[slice] = []
-    for i, n in enumerate(shape_of(filt)):
-        start, stop = 0, n
-        if i in axes and len(places) == 0:
-            stop = 0 if sides else n
-        elif i in axes:
-            start = int(places[:, i].min()) if "f" in sides else 0
-            stop = int(places[:, i].max()) + 1 if "b" in sides else n
-        index.append(slice(start, stop))
-    return filt[tuple(index)]
-
-
-@implements(np.copy)
-def copy(a: Array, order: str = "K", subok: bool = False) -> Array:
-    """The array itself where it is traced, for nothing can change it; otherwise a copy."""
-    return a if isinstance(a, Tracer) else np.array(a)
 
 
 # ---- functions along axes ------------------------------------------------------------------------
@@ -319,7 +217,11 @@ def copy(a: Array, order: str = "K", subok: bool = False) -> Array:
 def apply_along_axis(
     func1d: Callable[..., Any], axis: int, arr: Array, *args: Any, **kwargs: Any
 ) -> Array:
-    """A function of vectors on every slice along an axis; its result takes the axis' place."""
+    """A function of vectors on every slice along an axis; its result takes the axis' place.
+
+    >>> apply_along_axis(np.sum, 0, np.arange(6.0).reshape(2, 3))
+    array([3., 5., 7.])
+    """
     arr = as_array(arr)
     axis = normalize_axis(axis, ndim_of(arr))
     last = moveaxis(arr, axis, -1)
@@ -337,7 +239,11 @@ def apply_along_axis(
 
 @implements(np.apply_over_axes)
 def apply_over_axes(func: Callable[..., Any], a: Array, axes: int | Sequence[int]) -> Array:
-    """A reduction over several axes in turn, which keep length 1."""
+    """A reduction over several axes in turn, which keep length 1.
+
+    >>> apply_over_axes(np.sum, np.ones((2, 3, 4)), (0, 2)).shape
+    (1, 3, 1)
+    """
     a = as_array(a)
     ndim = ndim_of(a)
     for axis in axes if isinstance(axes, (tuple, list, np.ndarray)) else (axes,):
@@ -358,7 +264,13 @@ def sliding_window_view(
     subok: bool = False,
     writeable: bool = False,
 ) -> Array:
-    """All windows of a shape, in new axes at the end."""
+    """All windows of a shape, in new axes at the end.
+
+    >>> sliding_window_view(np.arange(5), 3)
+    array([[0, 1, 2],
+           [1, 2, 3],
+           [2, 3, 4]])
+    """
     x = as_array(x)
     windows = tuple(window_shape) if isinstance(window_shape, (tuple, list)) else (window_shape,)
     given = (

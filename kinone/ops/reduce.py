@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
+from ..core.layout import follows
 from .axes import as_array, reduced_axes
 from .declare import linear, primitive, promote
 from .plain import composed
@@ -74,6 +75,8 @@ sum_p: Primitive = linear(
     shape=_sum_shape,
     transpose=lambda g, x, *, axis, keepdims: spread(restore(g, x, axis), x.shape),
     batch=over_batch(lambda: sum_p),
+    fresh=True,
+    layout=follows,
     samples=lambda: [
         *reduction_samples(),
         Sample((values(0, 3),), {"axis": (0,), "keepdims": False}),
@@ -99,6 +102,8 @@ mean_p: Primitive = linear(
         restore(g * (1 / (math.prod([x.shape[i] for i in axis]) or 1)), x, axis), x.shape
     ),
     batch=over_batch(lambda: mean_p),
+    fresh=True,
+    layout=follows,
     samples=lambda: [
         *reduction_samples(),
         Sample((values(0, 3),), {"axis": (1,), "keepdims": False}),
@@ -238,6 +243,9 @@ logsumexp_p: Primitive = primitive(
     vjp=_logsumexp_vjp,
     jvp=_logsumexp_jvp,
     batch=over_batch(lambda: logsumexp_p),
+    fresh=True,
+    layout=follows,
+    flops=5,
     samples=reduction_samples,
 )
 

@@ -18,8 +18,9 @@ from .axes import along, as_array, normalize_axis
 from .concrete import is_known, known
 from .declare import constant
 from .index import getitem
+from .joining import stack
 from .samples import Sample
-from .shape import astype, broadcast_arrays, broadcast_to, ravel, reshape, stack
+from .shape import astype, broadcast_arrays, broadcast_to, ravel, reshape
 from .update import set_at
 
 _MISSING: Any = object()
@@ -29,7 +30,11 @@ _MISSING: Any = object()
 
 @implements(np.where)
 def where(condition: Array, x: Array = _MISSING, y: Array = _MISSING, /) -> Any:
-    """`x` where the condition holds, else `y`; of the condition alone, where it holds."""
+    """`x` where the condition holds, else `y`; of the condition alone, where it holds.
+
+    >>> where(np.array([True, False]), np.array([1.0, 2.0]), 0.0)
+    array([1., 0.])
+    """
     if x is _MISSING and y is _MISSING:
         return nonzero(condition)
     if x is _MISSING or y is _MISSING:
@@ -40,25 +45,43 @@ def where(condition: Array, x: Array = _MISSING, y: Array = _MISSING, /) -> Any:
 
 @implements(np.nonzero)
 def nonzero(a: Array) -> tuple[Array, ...]:
-    """The positions of the elements that are not zero, one array for each axis."""
+    """The positions of the elements that are not zero, one array for each axis.
+
+    >>> nonzero(np.array([0, 1, 1]))
+    (array([1, 2]),)
+    """
     return np.nonzero(known(a, "np.nonzero"))
 
 
 @implements(np.argwhere)
 def argwhere(a: Array) -> Array:
-    """The positions of the elements that are not zero, one row for each."""
+    """The positions of the elements that are not zero, one row for each.
+
+    >>> argwhere(np.array([[0, 1], [1, 0]]))
+    array([[0, 1],
+           [1, 0]])
+    """
     return np.argwhere(known(a, "np.argwhere"))
 
 
 @implements(np.flatnonzero)
 def flatnonzero(a: Array) -> Array:
-    """The positions of the elements that are not zero, in the flattened array."""
+    """The positions of the elements that are not zero, in the flattened array.
+
+    >>> flatnonzero(np.array([[0, 1], [1, 0]]))
+    array([1, 2])
+    """
     return np.flatnonzero(known(a, "np.flatnonzero"))
 
 
 @implements(np.compress)
 def compress(condition: Array, a: Array, axis: int | None = None, out: None = None) -> Array:
-    """The slices along an axis for which a condition holds."""
+    """The slices along an axis for which a condition holds.
+
+    >>> compress([True, False], np.arange(4).reshape(2, 2), axis=1)
+    array([[0],
+           [2]])
+    """
     a, flags = as_array(a), known(condition, "np.compress")
     if flags.ndim != 1:
         raise ValueError("condition must be a 1-d array")
@@ -70,7 +93,11 @@ def compress(condition: Array, a: Array, axis: int | None = None, out: None = No
 
 @implements(np.extract)
 def extract(condition: Array, arr: Array) -> Array:
-    """The elements for which a condition holds, in order."""
+    """The elements for which a condition holds, in order.
+
+    >>> extract(np.array([True, False, True]), np.arange(3))
+    array([0, 2])
+    """
     places = np.flatnonzero(known(condition, "np.extract"))
     return getitem(ravel(as_array(arr)), places)
 
@@ -80,7 +107,12 @@ def extract(condition: Array, arr: Array) -> Array:
 
 @implements(np.select)
 def select(condlist: Sequence[Array], choicelist: Sequence[Array], default: Any = 0) -> Array:
-    """For each element the first choice whose condition holds, or the default."""
+    """For each element the first choice whose condition holds, or the default.
+
+    >>> x = np.array([-2.0, 0.5, 3.0])
+    >>> select([x < 0, x > 1], [np.zeros(3), np.ones(3)], x)
+    array([0. , 0.5, 1. ])
+    """
     if len(condlist) != len(choicelist):
         raise ValueError("list of cases must be same length as list of conditions")
     if len(condlist) == 0:
@@ -96,7 +128,11 @@ def select(condlist: Sequence[Array], choicelist: Sequence[Array], default: Any 
 
 @implements(np.choose)
 def choose(a: Array, choices: Any, out: None = None, mode: str = "raise") -> Array:
-    """For each element of the integers `a` the element there of the choice with that number."""
+    """For each element of the integers `a` the element there of the choice with that number.
+
+    >>> choose([0, 1, 0], [np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 30.0])])
+    array([ 1., 20.,  3.])
+    """
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
     number, *rest = broadcast_arrays(as_array(a), *[as_array(choice) for choice in choices])
@@ -118,6 +154,10 @@ def piecewise(x: Array, condlist: Any, funclist: Sequence[Any], *args: Any, **kw
     """A function made of pieces: numbers, or functions of the elements for which a condition holds.
 
     Where the conditions' values are not there, each function is called on all elements.
+
+    >>> x = np.array([-2.0, 3.0])
+    >>> piecewise(x, [x < 0, x >= 0], [lambda x: -x, lambda x: x**2])
+    array([2., 9.])
     """
     x = as_array(x)
     conditions = _conditions(condlist, x)
@@ -182,7 +222,11 @@ unravel_p: Primitive = constant(
 
 @implements(np.unravel_index)
 def unravel_index(indices: Array, shape: Any, order: str = "C") -> tuple[Array, ...]:
-    """The positions along each axis of positions in the flattened array."""
+    """The positions along each axis of positions in the flattened array.
+
+    >>> unravel_index([2, 3], (2, 3))
+    (array([0, 1]), array([2, 0]))
+    """
     sizes = tuple(int(n) for n in shape) if isinstance(shape, (tuple, list)) else (int(shape),)
     return unravel_p(as_array(indices), shape=sizes, order=order)  # type: ignore[no-any-return]
 
@@ -214,7 +258,11 @@ ravel_multi_p: Primitive = constant(
 
 @implements(np.ravel_multi_index)
 def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C") -> Array:
-    """The positions in the flattened array of positions along each axis."""
+    """The positions in the flattened array of positions along each axis.
+
+    >>> ravel_multi_index(([0, 1], [2, 0]), (2, 3))
+    array([2, 3])
+    """
     places = [as_array(x) for x in multi_index]
     modes = tuple(mode) if isinstance(mode, list) else mode
     sizes = tuple(int(n) for n in np.atleast_1d(dims))
@@ -223,7 +271,11 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: s
 
 @implements(np.ix_)
 def ix_(*args: Array) -> tuple[Array, ...]:
-    """Indices that show the grid of all combinations of positions along the axes."""
+    """Indices that show the grid of all combinations of positions along the axes.
+
+    >>> [index.shape for index in ix_([0, 2], [1, 3, 4])]
+    [(2, 1), (1, 3)]
+    """
     found = []
     for i, one in enumerate(args):
         places = as_array(one)
@@ -241,7 +293,11 @@ def ix_(*args: Array) -> tuple[Array, ...]:
 def meshgrid(
     *xi: Array, copy: bool = True, sparse: bool = False, indexing: str = "xy"
 ) -> tuple[Array, ...]:
-    """Coordinates of the grid that vectors span: each vector along its own axis."""
+    """Coordinates of the grid that vectors span: each vector along its own axis.
+
+    >>> [x.shape for x in meshgrid(np.arange(3), np.arange(2))]
+    [(2, 3), (2, 3)]
+    """
     if indexing not in ("xy", "ij"):
         raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
     ndim = len(xi)

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
+from ..core.layout import CONTIGUOUS, ORDERED, UNKNOWN, follows
 from ..errors import ShapeError
-from .axes import as_array, lifted, reduced_axes, with_batch
+from .axes import lifted, reduced_axes
 from .axes import normalize_axes as normalize_axes
 from .axes import normalize_axis as normalize_axis
-from .declare import Rule, cast, constant, linear, unbroadcast, zeros
+from .declare import cast, constant, linear, unbroadcast
 from .samples import Sample, values
-
-# ---- one operand ---------------------------------------------------------------------------------
 
 reshape_p: Primitive = linear(
     "reshape",
@@ -29,6 +28,8 @@ reshape_p: Primitive = linear(
     shape=lambda x, *, shape: ShapeDtype(shape, x.dtype),
     transpose=lambda g, x, *, shape: np.reshape(g, x.shape),
     batch=lambda size, batched, x, *, shape: reshape_p(x, shape=(size, *shape)),
+    layout=lambda known, avals, **_: CONTIGUOUS if known[0] == CONTIGUOUS else UNKNOWN,
+    flops=0,
     samples=lambda: [
         Sample((values(3, 4),), {"shape": (2, 6)}),
         Sample((values(1, 1),), {"shape": ()}),
@@ -44,6 +45,10 @@ def reshape(a: Array, shape: Any, order: str = "C", copy: Any = None) -> Array:
     With `order="F"` elements are read and placed with the first index changing fastest. Raises
     `ValueError` when the sizes differ, and for the orders "A" and "K": they ask for the order in
     memory, which traced values do not have.
+
+    >>> reshape(np.arange(6), (2, -1))
+    array([[0, 1, 2],
+           [3, 4, 5]])
     """
     if order not in ("C", "F"):
         raise ValueError(f"reshape of a traced value takes order='C' or order='F', not {order!r}")
@@ -65,8 +70,17 @@ def reshape(a: Array, shape: Any, order: str = "C", copy: Any = None) -> Array:
 
 @implements(np.ravel)
 def ravel(a: Array, order: str = "C") -> Array:
-    """All elements in one axis."""
+    """All elements in one axis.
+
+    >>> ravel(np.array([[1, 2], [3, 4]]))
+    array([1, 2, 3, 4])
+    """
     return reshape(a, -1, order=order)
+
+
+def _transposed_layout(known: Sequence[int], avals: Sequence[ShapeDtype], *, axes: Any) -> int:
+    moved = [axis for axis in axes if avals[0].shape[axis] != 1]
+    return known[0] if moved == sorted(moved) else UNKNOWN
 
 
 transpose_p: Primitive = linear(
@@ -75,6 +89,8 @@ transpose_p: Primitive = linear(
     shape=lambda x, *, axes: ShapeDtype([x.shape[i] for i in axes], x.dtype),
     transpose=lambda g, x, *, axes: np.transpose(g, tuple(int(i) for i in np.argsort(axes))),
     batch=lambda size, batched, x, *, axes: transpose_p(x, axes=(0, *[i + 1 for i in axes])),
+    layout=_transposed_layout,
+    flops=0,
     samples=lambda: [
         Sample((values(2, 3, 4),), {"axes": (2, 0, 1)}),
         Sample((values(3),), {"axes": (0,)}),
@@ -84,7 +100,11 @@ transpose_p: Primitive = linear(
 
 @implements(np.transpose, np.permute_dims)
 def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
-    """The axes in another order; reversed by default."""
+    """The axes in another order; reversed by default.
+
+    >>> transpose(np.ones((2, 3, 4)), (1, 2, 0)).shape
+    (3, 4, 2)
+    """
     ndim = ndim_of(a)
     order = tuple(reversed(range(ndim))) if axes is None else tuple(int(i) for i in axes)
     if len(order) != ndim:
@@ -97,7 +117,11 @@ def transpose(a: Array, axes: Sequence[int] | None = None) -> Array:
 
 @implements(np.swapaxes)
 def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
-    """Two axes exchanged."""
+    """Two axes exchanged.
+
+    >>> swapaxes(np.ones((2, 3, 4)), 0, 2).shape
+    (4, 3, 2)
+    """
     order = list(range(ndim_of(a)))
     i, j = normalize_axis(axis1, len(order)), normalize_axis(axis2, len(order))
     order[i], order[j] = order[j], order[i]
@@ -106,7 +130,11 @@ def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
 
 @implements(np.moveaxis)
 def moveaxis(a: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
-    """Axes moved to new places, the others keeping their order."""
+    """Axes moved to new places, the others keeping their order.
+
+    >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     ndim = ndim_of(a)
     origins, targets = normalize_axes(source, ndim), normalize_axes(destination, ndim)
     if len(origins) != len(targets):
@@ -121,7 +149,11 @@ def moveaxis(a: Array, source: int | Sequence[int], destination: int | Sequence[
 
 @implements(np.squeeze)
 def squeeze(a: Array, axis: int | Sequence[int] | None = None) -> Array:
-    """Without axes of length 1."""
+    """Without axes of length 1.
+
+    >>> squeeze(np.ones((1, 3, 1))).shape
+    (3,)
+    """
     shape = shape_of(a)
     if axis is None:
         return reshape(a, tuple(n for n in shape if n != 1))
@@ -133,7 +165,11 @@ def squeeze(a: Array, axis: int | Sequence[int] | None = None) -> Array:
 
 @implements(np.expand_dims)
 def expand_dims(a: Array, axis: int | Sequence[int]) -> Array:
-    """With new axes of length 1 at these places of the result."""
+    """With new axes of length 1 at these places of the result.
+
+    >>> expand_dims(np.ones((3, 4)), (0, -1)).shape
+    (1, 3, 4, 1)
+    """
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
     axes = normalize_axes(axis, ndim_of(a) + count)
     rest = iter(shape_of(a))
@@ -149,6 +185,8 @@ broadcast_p: Primitive = linear(
     batch=lambda size, batched, x, *, shape: broadcast_p(
         lifted(x, len(shape)), shape=(size, *shape)
     ),
+    layout=lambda known, avals, **_: min(known[0], ORDERED),
+    flops=0,
     samples=lambda: [
         Sample((values(3, 1),), {"shape": (2, 3, 4)}),
         Sample((values(),), {"shape": (2, 2)}),
@@ -159,7 +197,12 @@ broadcast_p: Primitive = linear(
 
 @implements(np.broadcast_to)
 def broadcast_to(array: Array, shape: int | Sequence[int], subok: bool = False) -> Array:
-    """The elements repeated along new or length-1 axes."""
+    """The elements repeated along new or length-1 axes.
+
+    >>> broadcast_to(np.arange(2), (2, 2))
+    array([[0, 1],
+           [0, 1]])
+    """
     target = tuple(int(n) for n in np.atleast_1d(np.asarray(shape, dtype=np.intp)))
     if np.broadcast_shapes(shape_of(array), target) != target:
         raise ShapeError(f"cannot broadcast shape {shape_of(array)} to {target}")
@@ -168,7 +211,11 @@ def broadcast_to(array: Array, shape: int | Sequence[int], subok: bool = False) 
 
 @implements(np.broadcast_arrays)
 def broadcast_arrays(*args: Array, subok: bool = False) -> tuple[Array, ...]:
-    """Each operand broadcast to the shape of all."""
+    """Each operand broadcast to the shape of all.
+
+    >>> [x.shape for x in broadcast_arrays(np.ones((3, 1)), np.ones(4))]
+    [(3, 4), (3, 4)]
+    """
     shape = np.broadcast_shapes(*[shape_of(a) for a in args])
     return tuple(broadcast_to(a, shape) for a in args)
 
@@ -179,6 +226,9 @@ convert_p: Primitive = linear(
     shape=lambda x, *, dtype: ShapeDtype(x.shape, dtype),
     transpose=lambda g, x, *, dtype: cast(g, x.dtype),
     batch=lambda size, batched, x, *, dtype: convert_p(x, dtype=dtype),
+    fresh=True,
+    layout=follows,
+    flops=0,
     samples=lambda: [Sample((values(3, 2),), {"dtype": np.dtype(np.float64)})],
 )
 truncate_p: Primitive = constant(
@@ -186,6 +236,9 @@ truncate_p: Primitive = constant(
     lambda x, *, dtype: np.asarray(x).astype(dtype),
     shape=lambda x, *, dtype: ShapeDtype(x.shape, dtype),
     batch=lambda size, batched, x, *, dtype: truncate_p(x, dtype=dtype),
+    fresh=True,
+    layout=follows,
+    flops=0,
     samples=lambda: [Sample((values(3, 2),), {"dtype": np.dtype(np.int64)})],
 )
 
@@ -203,6 +256,9 @@ def astype(
 
     Raises `TypeError` when `casting` does not allow it. Traced values have no memory order and are
     never written to, so `order`, `subok` and `copy` change nothing.
+
+    >>> astype(np.array([1.5, -2.5]), np.float32)
+    array([ 1.5, -2.5], dtype=float32)
     """
     wanted = np.dtype(dtype)
     known = shape_dtype(x)
@@ -211,135 +267,3 @@ def astype(
     if wanted == known.dtype and not known.weak:
         return x
     return (convert_p if wanted.kind in "fc" else truncate_p)(x, dtype=wanted)
-
-
-# ---- several operands ----------------------------------------------------------------------------
-
-
-def _joining(name: str, impl: Rule, shape: Rule, parts: Rule, samples: Rule) -> Primitive:
-    """A primitive that is linear in all of its operands; `parts(g, xs, axis)` takes `g` apart."""
-
-    def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
-        avals = [shape_dtype(x) for x in xs]
-        axis = params["axis"]
-
-        def pullback(g: Array) -> list[Array]:
-            pieces = parts(g, avals, axis)
-            return [
-                cast(piece, aval.dtype)
-                for piece, aval, flag in zip(pieces, avals, wanted, strict=True)
-                if flag
-            ]
-
-        return pullback
-
-    def forward(y: Array, xs: Sequence[Array], tangents: Sequence[Array], params: Any) -> Array:
-        filled = [
-            zeros(ShapeDtype(shape_of(x), shape_dtype(y).dtype)) if t is None else t
-            for t, x in zip(tangents, xs, strict=True)
-        ]
-        return made(*filled, **params)
-
-    def batch(size: int, batched: Sequence[bool], *xs: Array, axis: int) -> Array:
-        whole = [with_batch(x, flag, size) for x, flag in zip(xs, batched, strict=True)]
-        return made(*whole, axis=axis + 1)
-
-    made = Primitive(
-        name, impl, shape=shape, vjp=reverse, jvp=forward, batch=batch, samples=samples
-    )
-    return made
-
-
-def _concatenate_shape(*xs: ShapeDtype, axis: int) -> ShapeDtype:
-    shape = list(xs[0].shape)
-    shape[axis] = sum(x.shape[axis] for x in xs)
-    for x in xs:
-        rest = [(m, n) for i, (m, n) in enumerate(zip(x.shape, shape, strict=True)) if i != axis]
-        if any(m != n for m, n in rest):
-            raise ShapeError(
-                "all the input array dimensions except for the concatenation axis must match "
-                "exactly"
-            )
-    return ShapeDtype(shape, np.result_type(*[x.dtype for x in xs]))  # numbers are arrays here
-
-
-def _split_at(g: Array, xs: Sequence[ShapeDtype], axis: int) -> list[Array]:
-    pieces, start = [], 0
-    before = (slice(None),) * axis
-    for x in xs:
-        stop = start + x.shape[axis]
-        pieces.append(g[(*before, slice(start, stop))])
-        start = stop
-    return pieces
-
-
-concatenate_p = _joining(
-    "concatenate",
-    lambda *xs, axis: np.concatenate(xs, axis=axis),
-    _concatenate_shape,
-    _split_at,
-    lambda: [
-        Sample((values(2, 3), values(2, 1, seed=1), values(2, 0)), {"axis": 1}),
-        Sample((values(3), values(2, seed=1)), {"axis": 0}),
-    ],
-)
-
-
-@implements(np.concatenate, np.concat)
-def concatenate(
-    arrays: Sequence[Array],
-    axis: int | None = 0,
-    out: None = None,
-    *,
-    dtype: Any = None,
-    casting: str = "same_kind",
-) -> Array:
-    """The arrays one after the other along an axis; flattened first where `axis` is None."""
-    arrays = [as_array(a) for a in arrays]
-    if dtype is not None:
-        arrays = [astype(a, dtype, casting=casting) for a in arrays]
-    if not arrays:
-        raise ValueError("need at least one array to concatenate")
-    if axis is None:
-        return concatenate_p(*[ravel(a) for a in arrays], axis=0)
-    if len({ndim_of(a) for a in arrays}) > 1:
-        raise ShapeError("all the input array dimensions must match in number")
-    return concatenate_p(*arrays, axis=normalize_axis(axis, ndim_of(arrays[0])))
-
-
-def _stack_shape(*xs: ShapeDtype, axis: int) -> ShapeDtype:
-    if len({x.shape for x in xs}) > 1:
-        raise ShapeError("all input arrays must have the same shape")
-    shape = list(xs[0].shape)
-    shape.insert(axis, len(xs))
-    return ShapeDtype(shape, np.result_type(*[x.dtype for x in xs]))
-
-
-stack_p = _joining(
-    "stack",
-    lambda *xs, axis: np.stack(xs, axis=axis),
-    _stack_shape,
-    lambda g, xs, axis: [g[(slice(None),) * axis + (i,)] for i in range(len(xs))],
-    lambda: [
-        Sample((values(2, 3), values(2, 3, seed=1)), {"axis": 1}),
-        Sample((values(), values(seed=1)), {"axis": 0}),
-    ],
-)
-
-
-@implements(np.stack)
-def stack(
-    arrays: Sequence[Array],
-    axis: int = 0,
-    out: None = None,
-    *,
-    dtype: Any = None,
-    casting: str = "same_kind",
-) -> Array:
-    """The arrays side by side along a new axis."""
-    arrays = [as_array(a) for a in arrays]
-    if dtype is not None:
-        arrays = [astype(a, dtype, casting=casting) for a in arrays]
-    if not arrays:
-        raise ValueError("need at least one array to stack")
-    return stack_p(*arrays, axis=normalize_axis(axis, ndim_of(arrays[0]) + 1))

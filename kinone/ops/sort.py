@@ -49,6 +49,7 @@ sort_p: Primitive = primitive(
         lambda t: np.take_along_axis(t, np.argsort(x, axis, kind="stable"), axis)
     ),
     batch=lambda size, batched, x, *, axis, kind: sort_p(x, axis=axis + 1, kind=kind),
+    fresh=True,
     samples=lambda: _axis_samples(kind=None),
 )
 argsort_p: Primitive = constant(
@@ -56,6 +57,7 @@ argsort_p: Primitive = constant(
     lambda x, *, axis, kind: np.argsort(x, axis, kind),
     shape=lambda x, *, axis, kind: ShapeDtype(x.shape, np.intp),
     batch=lambda size, batched, x, *, axis, kind: argsort_p(x, axis=axis + 1, kind=kind),
+    fresh=True,
     samples=lambda: _axis_samples(kind="stable"),
 )
 
@@ -111,14 +113,22 @@ def argsort(
     *,
     stable: bool | None = None,
 ) -> Array:
-    """The positions that would sort along an axis."""
+    """The positions that would sort along an axis.
+
+    >>> argsort(np.array([3.0, 1.0, 2.0]))
+    array([1, 2, 0])
+    """
     a, axis = _searched(a, axis)
     return argsort_p(a, axis=axis, kind=_kind(kind, order, stable))
 
 
 @implements(np.sort_complex)
 def sort_complex(a: Array) -> Array:
-    """The elements sorted by real, then imaginary part, as complex numbers."""
+    """The elements sorted by real, then imaginary part, as complex numbers.
+
+    >>> sort_complex(np.array([3.0, 1.0, 2.0]))
+    array([1.+0.j, 2.+0.j, 3.+0.j])
+    """
     found = sort(a)
     char = shape_dtype(found).dtype.char
     if char in "FDG":
@@ -177,7 +187,11 @@ def _kth(kth: Any, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 def partition(
     a: Array, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None
 ) -> Array:
-    """The k-th elements of the sorted order in their places, smaller ones before, larger after."""
+    """The k-th elements of the sorted order in their places, smaller ones before, larger after.
+
+    >>> partition(np.array([3.0, 1.0, 2.0]), 1)
+    array([1., 2., 3.])
+    """
     a, axis = _flattened(a, axis)
     _kind(None, order, None)
     return partition_p(a, kth=_kth(kth, shape_of(a), axis), axis=axis)
@@ -187,7 +201,11 @@ def partition(
 def argpartition(
     a: Array, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None
 ) -> Array:
-    """The positions that would partition along an axis."""
+    """The positions that would partition along an axis.
+
+    >>> argpartition(np.array([3.0, 1.0, 2.0]), 0)[:1]
+    array([1])
+    """
     a, axis = _searched(a, axis)
     _kind(None, order, None)
     return argpartition_p(a, kth=_kth(kth, shape_of(a), axis), axis=axis)
@@ -215,7 +233,11 @@ lexsort_p: Primitive = constant(
 
 @implements(np.lexsort)
 def lexsort(keys: Any, axis: int = -1) -> Array:
-    """The positions that sort by the last key, ties by the one before it, and so on."""
+    """The positions that sort by the last key, ties by the one before it, and so on.
+
+    >>> lexsort((np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 0.0])))
+    array([2, 1, 0])
+    """
     found = [as_array(key) for key in keys]
     if not found:
         raise TypeError("need sequence of keys with len > 0 in lexsort")
@@ -251,7 +273,11 @@ searchsorted_p: Primitive = constant(
 
 @implements(np.searchsorted)
 def searchsorted(a: Array, v: Array, side: str = "left", sorter: Any = None) -> Array:
-    """Where in the sorted `a` the elements of `v` would have to go."""
+    """Where in the sorted `a` the elements of `v` would have to go.
+
+    >>> searchsorted(np.array([1.0, 2.0, 3.0]), 2.5)
+    np.int64(2)
+    """
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right' (got {side!r})")
     a, v = as_array(a), as_array(v)
@@ -266,6 +292,9 @@ def digitize(x: Array, bins: Array, right: bool = False) -> Array:
     """The number of the bin, between monotonic edges, in which each element lies.
 
     Raises `ValueError` for edges that are not monotonic, where their values are there to see it.
+
+    >>> digitize(np.array([0.5, 1.5, 9.0]), np.array([0.0, 1.0, 2.0]))
+    array([1, 2, 3])
     """
     x, bins = as_array(x), as_array(bins)
     if x.dtype.kind == "c":

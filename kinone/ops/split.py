@@ -14,8 +14,8 @@ import numpy as np
 from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_of
 from .axes import along, as_array, normalize_axis
 from .declare import primitive
+from .joining import concatenate, stack
 from .samples import Sample, values
-from .shape import concatenate, stack
 from .versions import present
 
 # ---- unstack -------------------------------------------------------------------------------------
@@ -39,6 +39,7 @@ unstack_p: Primitive = primitive(
     jvp=lambda y, x, *, axis: lambda t: unstack_p(t, axis=axis),
     batch=lambda size, batched, x, *, axis: unstack_p(x, axis=axis + 1),
     multiple=True,
+    flops=0,
     samples=lambda: [
         Sample((values(3, 2),), {"axis": 0}),
         Sample((values(2, 3, 2),), {"axis": 1}),
@@ -90,6 +91,7 @@ split_p: Primitive = primitive(
     jvp=lambda y, x, *, sizes, axis: lambda t: split_p(t, sizes=sizes, axis=axis),
     batch=lambda size, batched, x, *, sizes, axis: split_p(x, sizes=sizes, axis=axis + 1),
     multiple=True,
+    flops=0,
     samples=lambda: [
         Sample((values(5, 2),), {"sizes": (2, 0, 3), "axis": 0}),
         Sample((values(2, 4),), {"sizes": (1, 3), "axis": 1}),
@@ -102,6 +104,9 @@ def array_split(ary: Array, indices_or_sections: Any, axis: int = 0) -> list[Arr
     """Pieces along an axis: a number of nearly equal ones, or cut at the given places.
 
     Raises `ValueError` for no sections.
+
+    >>> array_split(np.arange(5), 2)
+    [array([0, 1, 2]), array([3, 4])]
     """
     ary = as_array(ary)
     axis = normalize_axis(axis, ndim_of(ary))
@@ -142,7 +147,11 @@ def split(ary: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
 
 @implements(np.hsplit)
 def hsplit(ary: Array, indices_or_sections: Any) -> list[Array]:
-    """`split` along the second axis, or the only one."""
+    """`split` along the second axis, or the only one.
+
+    >>> [piece.shape for piece in hsplit(np.ones((2, 4)), 2)]
+    [(2, 2), (2, 2)]
+    """
     if ndim_of(ary) == 0:
         raise ValueError("hsplit only works on arrays of 1 or more dimensions")
     return split(ary, indices_or_sections, 1 if ndim_of(ary) > 1 else 0)
@@ -150,7 +159,11 @@ def hsplit(ary: Array, indices_or_sections: Any) -> list[Array]:
 
 @implements(np.vsplit)
 def vsplit(ary: Array, indices_or_sections: Any) -> list[Array]:
-    """`split` along the first axis of at least two."""
+    """`split` along the first axis of at least two.
+
+    >>> [piece.shape for piece in vsplit(np.ones((4, 2)), [1])]
+    [(1, 2), (3, 2)]
+    """
     if ndim_of(ary) < 2:
         raise ValueError("vsplit only works on arrays of 2 or more dimensions")
     return split(ary, indices_or_sections, 0)
@@ -158,7 +171,11 @@ def vsplit(ary: Array, indices_or_sections: Any) -> list[Array]:
 
 @implements(np.dsplit)
 def dsplit(ary: Array, indices_or_sections: Any) -> list[Array]:
-    """`split` along the third axis."""
+    """`split` along the third axis.
+
+    >>> [piece.shape for piece in dsplit(np.ones((2, 2, 4)), 2)]
+    [(2, 2, 2), (2, 2, 2)]
+    """
     if ndim_of(ary) < 3:
         raise ValueError("dsplit only works on arrays of 3 or more dimensions")
     return split(ary, indices_or_sections, 2)

@@ -24,6 +24,15 @@ log2 = elementwise("log2", np.log2, lambda g, x: g / (x * 0.6931471805599453), s
 log10 = elementwise("log10", np.log10, lambda g, x: g / (x * 2.302585092994046), samples=_positive)
 log1p = elementwise("log1p", np.log1p, lambda g, x: g / (1 + x), samples=_positive)
 sqrt = elementwise("sqrt", np.sqrt, lambda g, y: 0.5 * g / y, samples=_positive)
+root = elementwise(
+    "root",
+    lambda x: np.sqrt(x),
+    lambda g, y: np.where(y == 0, 0, 0.5 * g / np.where(y == 0, 1, y)),  # 0 at 0, of a length
+    impl=np.sqrt,
+    dtype=np.sqrt,
+    kink=lambda y, x: np.equal(y, 0),
+    samples=_positive,
+)
 cbrt = elementwise("cbrt", np.cbrt, lambda g, y: g / (3 * y * y), samples=_positive)
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda g, y: -(g * y) * y, samples=_positive)
 
@@ -76,11 +85,16 @@ def _per_square(g: Array, side: Array, a: Array, b: Array) -> Array:
     return g * (side / length) / length
 
 
+def _at_origin(y: Array, a: Array, b: Array) -> Array:
+    return np.equal(np.hypot(a, b), 0)
+
+
 arctan2 = elementwise(
     "arctan2",
     np.arctan2,
     lambda g, a, b: _per_square(g, b, a, b),
     lambda g, a, b: -_per_square(g, a, a, b),
+    kink=_at_origin,
     samples=broadcasting(REAL, POSITIVE),
 )
 hypot = elementwise(
@@ -88,6 +102,7 @@ hypot = elementwise(
     np.hypot,
     lambda g, a, y: g * (a / np.where(y == 0, 1, y)),  # 0 at the origin, as of a norm
     lambda g, b, y: g * (b / np.where(y == 0, 1, y)),
+    kink=_at_origin,
     samples=broadcasting(REAL, POSITIVE),
 )
 deg2rad = elementwise("deg2rad", np.deg2rad, lambda g: g * (math.pi / 180), samples=_real)

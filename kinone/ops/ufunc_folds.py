@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, numpy_functions, shape_dtype, shape_of
-from ..core.messages import no_rule
+from ..core import Array, shape_dtype, shape_of
+from ..core.protocol import rule_of
+from .joining import concatenate, stack
 from .reduce import reduced_shape
-from .shape import astype, broadcast_to, concatenate, moveaxis, reshape, stack
+from .shape import astype, broadcast_to, moveaxis, reshape
 
 # In whatever order these take the elements, the result is the same: halves are joined until one
 # element is left. The others go from left to right.
@@ -38,8 +39,7 @@ def _loop(ufunc: np.ufunc, array: Array, dtype: Any) -> Array:
         raise ValueError("reduce only supported for binary functions")
     if ufunc.nout != 1:
         raise ValueError("reduce only supported for functions returning a single value")
-    if ufunc not in numpy_functions:
-        raise no_rule(ufunc.__name__, numpy_functions)
+    rule_of(ufunc)  # raises where there is none
     if ufunc is np.logical_xor:
         array = array != 0
     own = np.dtype(shape_dtype(array).dtype if dtype is None else dtype)

@@ -9,15 +9,15 @@ import numpy as np
 
 from .. import source
 from ..core import Array, ndim_of, numpy_functions, shape_dtype, shape_of
-from ..core.messages import no_rule
-from ..core.protocol import reductions, ufunc_methods
+from ..core.protocol import reductions, rule_of, ufunc_methods
 from ..errors import MissingRuleError, TracerAssignmentError
 from .axes import along, as_array, mean_axes, normalize_axis, reduced_axes
 from .concrete import known
 from .core_axes import on_axes
 from .cumulative import cumprod, cumsum, cumulative_extremum_p
 from .index import getitem
-from .shape import astype, reshape, stack
+from .joining import stack
+from .shape import astype, reshape
 from .ufunc_folds import folded, no_loop, running
 from .update import at
 
@@ -144,9 +144,7 @@ def write_at(ufunc: np.ufunc, *operands: Any, **kwargs: Any) -> Array:
 def call(ufunc: np.ufunc, *operands: Array, **kwargs: Any) -> Array:
     """A ufunc with keyword arguments: `dtype` is that in which it computes; `where` leaves elements
     without a value, which nothing could differentiate."""
-    function = numpy_functions.get(ufunc)
-    if function is None:
-        raise no_rule(ufunc.__name__, numpy_functions)
+    function = rule_of(ufunc)
     if kwargs.pop("where", True) is not True:
         raise MissingRuleError(
             f"np.{ufunc.__name__} on a traced value takes no where=, for the other elements have "

@@ -38,13 +38,21 @@ def at(x: Array) -> At:
 
 @implements(operator.setitem)
 def set_at(x: Array, index: Any, value: Array) -> Array:
-    """What `x` would be after `x[index] = value`; of a place set twice the last value counts."""
+    """What `x` would be after `x[index] = value`; of a place set twice the last value counts.
+
+    >>> set_at(np.zeros(3), 1, 5.0)
+    array([0., 5., 0.])
+    """
     return update(x, index, "set", value)
 
 
 @implements(np.add.at)
 def add_at(x: Array, index: Any, value: Array) -> Array:
-    """What `x` would be after `np.add.at(x, index, value)`: repeated places add up."""
+    """What `x` would be after `np.add.at(x, index, value)`: repeated places add up.
+
+    >>> add_at(np.zeros(3), [0, 0, 2], 1.0)
+    array([2., 0., 1.])
+    """
     return update(x, index, "add", value)
 
 

@@ -101,6 +101,10 @@ def truncated_normal(
 
     Raises `ValueError` when `lower` exceeds `upper`, and for an interval so far out (37.5 standard
     deviations) that float64 has no number for its probability.
+
+    >>> from kinone.random import key
+    >>> truncated_normal(key(0), -1.0, 1.0, (3,)).round(3)
+    array([-0.644,  0.895, -0.363], dtype=float32)
     """
     wanted = _float(dtype)
     if shape is None:
@@ -190,7 +194,12 @@ def _modulo_word(bound: Array) -> Array:
 
 
 def exponential(key: Key, shape: Shape = (), dtype: Any = np.float32) -> Array:
-    """Numbers with density e⁻ˣ on [0, ∞): -ln(1 - u)."""
+    """Numbers with density e⁻ˣ on [0, ∞): -ln(1 - u).
+
+    >>> from kinone.random import key
+    >>> exponential(key(0), (2,)).round(3)
+    array([1.323, 0.16 ], dtype=float32)
+    """
     return -np.log1p(-uniform(key, shape, dtype))
 
 
@@ -198,6 +207,10 @@ def gumbel(key: Key, shape: Shape = (), dtype: Any = np.float32) -> Array:
     """Numbers with distribution function exp(-e⁻ˣ): -ln(-ln u), for u strictly inside (0, 1).
 
     `argmax(logits + gumbel)` is a draw from softmax(logits).
+
+    >>> from kinone.random import key
+    >>> gumbel(key(0), (2,)).round(3)
+    array([ 1.172, -0.647], dtype=float32)
     """
     wanted = _float(dtype)
     precision = np.finfo(wanted).nmant  # one bit less makes room for the half
@@ -237,6 +250,10 @@ def choice(
     `p` are their probabilities, equal by default; without `replace` none is chosen twice.
 
     Raises `ValueError` when there are too few entries to choose from, or `p` does not fit them.
+
+    >>> from kinone.random import key
+    >>> choice(key(0), 10, (3,), replace=False)
+    array([4, 8, 0])
     """
     size = operator.index(a) if np.ndim(a) == 0 else np.shape(a)[axis]
     wanted = to_shape(shape)
@@ -284,6 +301,10 @@ def categorical(key: Key, logits: Array, axis: int = -1, shape: Shape | None = N
 
     Raises `ValueError` when `shape` does not end so, and when all logits along the axis are -∞;
     `AxisError` for an axis that is not there.
+
+    >>> from kinone.random import key
+    >>> categorical(key(0), np.log([0.1, 0.9]), shape=(8,))
+    array([1, 1, 1, 1, 1, 1, 1, 1])
     """
     dtype = np.result_type(shape_dtype(logits).dtype, np.float16)
     full = np.shape(logits)

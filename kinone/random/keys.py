@@ -12,8 +12,9 @@ import numpy as np
 from .. import source, tree
 from ..core import Array, Tracer, shape_dtype, shape_of
 from ..errors import KeyReuseWarning
+from ..ops.joining import stack
 from ..ops.random_bits import random_bits
-from ..ops.shape import astype, stack
+from ..ops.shape import astype
 
 Shape = int | Sequence[int]
 
@@ -35,6 +36,9 @@ class Key:
     Being spent belongs to the object, not to the bits: making the same key once more (a notebook
     cell that is run again) is no reuse, and neither is a key that came through a tree function or
     into a traced program, which make new objects.
+
+    >>> key(0)
+    Key(0x0)
     """
 
     __slots__ = ("_children", "_data", "_family", "_name", "_parent", "_spent")
@@ -106,6 +110,10 @@ class Keys(tuple[Key, ...]):
     """The keys of one `split`: a tuple of keys, and a tree with one leaf, the data of all of them.
 
     `vmap` and `scan` over it hand out one key at a time.
+
+    >>> batch, dropout = split(key(0))
+    >>> batch
+    Key(0xf59a31d15d6632204a00b834fcfdb51d)
     """
 
     data: Array  # uint64[n, 2]
@@ -176,7 +184,11 @@ def fold_in(key: Key, data: Any) -> Key:
 
 
 def key_data(key: Key) -> Array:
-    """The bits of a key, uint64[2]; `wrap_key_data` makes it a key again."""
+    """The bits of a key, uint64[2]; `wrap_key_data` makes it a key again.
+
+    >>> key_data(key(3))
+    array([3, 0], dtype=uint64)
+    """
     return _data(key)
 
 
@@ -184,6 +196,9 @@ def wrap_key_data(data: Array) -> Key:
     """The key with these bits, a uint64[2].
 
     Raises `ValueError` for another shape or dtype.
+
+    >>> wrap_key_data(key_data(key(3)))
+    Key(0x3)
     """
     known = shape_dtype(data)
     if known.shape != (2,) or known.dtype != np.uint64:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..core import Array, is_inexact, shape_dtype
+from ..core import Array, is_inexact, shape_dtype, zeros_of
 from ..transforms import jvp, vjp
 
 # Per dtype: step of the difference, and tolerance, absolute and relative.
@@ -90,7 +90,9 @@ def _check(
             name = f"JVP of {what}" if what else "JVP"
             _check_jvp(f, args, tolerance, name)
             derived: Callable[..., Any] = functools.partial(jvp, f)
-            points: tuple[Any, ...] = (args, args)
+            # Integers do not move.
+            still = tree.map(lambda x: x if is_inexact(x) else zeros_of(x), args)
+            points: tuple[Any, ...] = (args, still)
         else:
             name = f"VJP of {what}" if what else "VJP"
             _check_vjp(f, args, tolerance, name)
@@ -232,7 +234,7 @@ def random_like(rng: np.random.Generator, value: Any) -> Any:
     def draw(leaf: Array) -> Array:
         known = shape_dtype(leaf)
         if known.dtype.kind not in "fc":
-            return np.zeros(known.shape, known.dtype)[()]
+            return zeros_of(leaf)
         numbers = rng.standard_normal(known.shape)
         if known.dtype.kind == "c":
             numbers = numbers + 1j * rng.standard_normal(known.shape)

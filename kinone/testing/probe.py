@@ -21,11 +21,11 @@ from ..core import (
     ShapeDtype,
     Trace,
     Tracer,
-    numpy_functions,
     running,
     shape_dtype,
 )
-from ..core.protocol import AtIndex
+from ..core.messages import full_name
+from ..core.protocol import AtIndex, rule_of
 from ..errors import TracerAssignmentError, TracerConversionError
 
 
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
 
 def probe(function: Callable[..., Any]) -> Answer | None:
-    """What a function of `numpy_functions` does on traced values; None if no known call fits it.
+    """What a function of NumPy's does on traced values; None if no known call fits it.
 
     >>> probe(np.tanh)
     Answer(primitives=('tanh',), differentiable=True, refused=False)
@@ -53,7 +53,7 @@ def probe(function: Callable[..., Any]) -> Answer | None:
     for kinds, call in itertools.product(("fc", "fcib"), calls):
         if found and kinds != "fc":
             break
-        answer = _called(numpy_functions[function], call, kinds)
+        answer = _called(rule_of(function), call, kinds)
         if answer is None:
             continue
         if answer.refused:
@@ -106,8 +106,7 @@ def title(function: Callable[..., Any]) -> str:
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
         return f"np.{owner.__name__}.{function.__name__}"
-    module = getattr(function, "__module__", None) or "numpy"
-    return f"{module}.{function.__name__}".replace("numpy", "np", 1)
+    return full_name(function)
 
 
 _OPERATORS: dict[Any, str] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Collection, Container, Sequence, Set
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,8 @@ from ..core import (
     leaf_error,
     shape_dtype,
 )
-from ..errors import GradientError
+from ..errors import GradientError, KinoneError
+from ..source import name_of as name_of
 
 
 def check_callable(fun: Any, name: str) -> None:
@@ -30,6 +32,57 @@ def check_callable(fun: Any, name: str) -> None:
         )
 
 
+def numbers_given(
+    numbers: int | Collection[int] | None,
+    what: str,
+    fix: str = "",
+    error: type[KinoneError] = GradientError,
+) -> tuple[int, ...]:
+    """One position or several, as they were given, in a tuple; NumPy's integers are integers.
+
+    Raises `error` for anything else, which calls it `what`.
+    """
+    if numbers is None:
+        return ()
+    several = isinstance(numbers, (Sequence, Set)) and not isinstance(numbers, str)
+    given: Any = numbers if several else (numbers,)
+    for number in given:
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise error(f"{what} wants integers, and got {number!r:.60}, at {source.here()}{fix}")
+    return tuple(map(operator.index, given))
+
+
+def names_given(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One name or several, as they were given, in a tuple."""
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def position(
+    number: int,
+    count: int,
+    fun: Callable[..., Any],
+    what: str,
+    by_name: str = "",
+    kwargs: Container[str] = (),
+) -> int:
+    """A position counted from the front, of one that may be counted from the end.
+
+    Raises `GradientError` (a `TypeError`) where a call with `count` positional arguments and these
+    keywords has none such; `by_name` is what selects by name in place of `what`.
+    """
+    if -count <= number < count:
+        return number % count
+    name = parameter_names(fun, number + 1)[number] if number >= 0 else ""
+    fix = f"Pass {name if name in kwargs else 'the argument'} by position"
+    if by_name:
+        by_name = f"{by_name}={name!r}" if name in kwargs else by_name
+        fix += f", or select it with {by_name}"
+    raise GradientError(
+        f"{what}={number}, but {name_of(fun)} was called with {count} positional "
+        f"argument{'' if count == 1 else 's'}, at {source.here()}\n  {fix}."
+    )
+
+
 class Selection:
     """Which arguments are differentiated, and how their gradients are returned."""
 
@@ -38,19 +91,14 @@ class Selection:
     ) -> None:
         if argnums is None:
             argnums = 0 if argnames is None else ()
-        given = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
-        for number in given:
-            if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
-                raise GradientError(
-                    f"argnums wants integers, and got {number!r:.60}, at {source.here()}\n"
-                    "  Write grad(f)(x, y) to call it; argnums=1 for the second argument, "
-                    "argnames='y' for one by name."
-                )
+        self.numbers = numbers_given(
+            argnums,
+            "argnums",
+            "\n  Write grad(f)(x, y) to call it; argnums=1 for the second argument, "
+            "argnames='y' for one by name.",
+        )
+        self.names = names_given(argnames)
         one_number, one_name = isinstance(argnums, (int, np.integer)), isinstance(argnames, str)
-        self.numbers: tuple[int, ...]
-        self.numbers = (int(argnums),) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
-        self.names: tuple[str, ...]
-        self.names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
         self.single = (one_number and not self.names) or (one_name and not self.numbers)
 
     def of(
@@ -80,13 +128,8 @@ class Arguments:
         self.treedefs: list[tree.TreeDef] = []
         self.leaves: list[Array] = []
         for number in numbers:
-            if not -len(args) <= number < len(args):
-                raise GradientError(
-                    f"argnums={number}, but {name_of(fun)} was called with {len(args)} positional "
-                    f"arguments, at {source.here()}\n"
-                    "  Pass the argument by position, or select it with argnames."
-                )
-            self._add(number % len(args), args[number])
+            place = position(number, len(args), fun, "argnums", "argnames", kwargs)
+            self._add(place, args[place])
         for name in names:
             if name in kwargs:
                 self._add(name, kwargs[name])
@@ -244,8 +287,3 @@ def _describe(result: Any) -> str:
 
 def _as_float(leaf: Array) -> str:
     return f"{leaf}.0" if isinstance(leaf, int) else "x.astype(np.float32)"
-
-
-def name_of(fun: Callable[..., Any]) -> str:
-    """What to call a function in a message."""
-    return getattr(fun, "__name__", type(fun).__name__)

@@ -30,9 +30,11 @@ from ..core import (
     shape_dtype,
     shape_of,
 )
+from ..core.conversions import asked, instead
 from ..errors import BatchError, BatchLoopWarning, MissingRuleError, TracerConversionError
-from ..ops.shape import moveaxis, stack
-from ..source import Location
+from ..ops.joining import stack
+from ..ops.shape import moveaxis
+from ..source import Location, name_of
 from .arguments import Arguments, check_callable, parameter_names
 from .axis_names import batching, named_axis
 from .ownership import Owners
@@ -69,11 +71,11 @@ class BatchTracer(Tracer):
     def _cut(self, what: str) -> Any:
         if not self._trace.alive:
             return leaked(self)
+        place = source.capture()
         return TracerConversionError(
-            f"{what} has no one answer under vmap: x is {self.aval} of each of "
-            f"{shape_of(self.value)[0]} examples, at {source.here()}\n"
-            "  Write np.where(condition, a, b) or kinone.cond for `a if condition else b`, "
-            "kinone.while_loop for `while`, np.stack([a, b]) for np.array([a, b])."
+            f"{asked(what, place)} has no one answer under vmap: x is {self.aval} of each of "
+            f"{shape_of(self.value)[0]} examples, at {source.describe(place)}\n"
+            f"  {instead(what, place)}"
         )
 
 
@@ -212,7 +214,7 @@ def vmap(
         leaves, treedef = tree.flatten((args, kwargs))
         axes = _leaf_axes(fun, in_axes, args, kwargs)
         labels = Arguments(fun, args, kwargs, range(len(args)), sorted(kwargs)).labels()
-        size, values = _to_front(leaves, axes, labels, axis_size, _name(fun))
+        size, values = _to_front(leaves, axes, labels, axis_size, name_of(fun))
         trace = BatchTrace(size, axis_name)
         with running(trace), named_axis(trace):
             inputs = [
@@ -222,7 +224,7 @@ def vmap(
             new_args, new_kwargs = tree.unflatten(treedef, inputs)
             result = fun(*new_args, **new_kwargs)
             results, out_tree = tree.flatten(result)
-            places = _prefix_axes(out_axes, result, "out_axes", "the result of " + _name(fun))
+            places = _prefix_axes(out_axes, result, "out_axes", "the result of " + name_of(fun))
             owners = Owners(leaves)
             outputs = [
                 owners.own(_place(trace, value, axis, path))
@@ -233,10 +235,6 @@ def vmap(
         return tree.unflatten(out_tree, outputs)
 
     return mapped
-
-
-def _name(fun: Callable[..., Any]) -> str:
-    return getattr(fun, "__name__", type(fun).__name__)
 
 
 def _leaf_axes(
@@ -254,7 +252,7 @@ def _leaf_axes(
                 else f"names {', '.join(map(str, unknown))}, which the call does not pass"
             )
             raise BatchError(
-                f"in_axes of vmap({_name(fun)}) {problem}, at {source.here()}\n"
+                f"in_axes of vmap({name_of(fun)}) {problem}, at {source.here()}\n"
                 "  Name every argument: an axis, or None for one that all examples share."
             )
         positional = [in_axes[name] for name in names]
@@ -263,7 +261,7 @@ def _leaf_axes(
         if isinstance(in_axes, tuple):
             if len(in_axes) != len(args):
                 raise BatchError(
-                    f"in_axes of vmap({_name(fun)}) has {len(in_axes)} entries, and the call "
+                    f"in_axes of vmap({name_of(fun)}) has {len(in_axes)} entries, and the call "
                     f"{len(args)} positional arguments, at {source.here()}\n"
                     "  Write an entry for each, or a dict by parameter name."
                 )

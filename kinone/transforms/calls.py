@@ -1,4 +1,4 @@
-"""What functions with rules of their own are made of: calls on flat leaves, that `vmap` can batch.
+"""Calls of functions with rules of their own, on flat leaves, that `vmap` can batch.
 
 `custom_vjp` and `custom_jvp` each bind one primitive, whose operands are the leaves of the
 arguments and whose parameter is the call: the user's functions, and how the trees of arguments and
@@ -7,10 +7,9 @@ results are put together.
 
 from __future__ import annotations
 
-import functools
-import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -28,92 +27,13 @@ from ..core import (
 )
 from ..errors import GradientError, TreeError
 from ..graph import Graph, GraphTrace, trace_flat
-from .arguments import name_of, parameter_names
 from .axis_names import name_of_batch, named_axis
 from .batch import BatchTrace, BatchTracer
 
+_WHY = "Its rule says how to differentiate with respect to its arguments, and nothing of this."
+
 # A function of leaves that returns the leaves of its result.
 Flat = Callable[..., tuple[Array, ...]]
-
-
-class Signature:
-    """Which of a function's arguments are differentiated, and how a call of it is laid out.
-
-    `static` are the positions of the others, which the rules get as they are.
-    """
-
-    def __init__(
-        self,
-        fun: Callable[..., Any],
-        nondiff_argnums: int | Sequence[int],
-        nondiff_argnames: str | Sequence[str],
-    ) -> None:
-        self.fun = fun
-        numbers = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else nondiff_argnums
-        names = (nondiff_argnames,) if isinstance(nondiff_argnames, str) else nondiff_argnames
-        try:
-            self.signature: inspect.Signature | None = inspect.signature(fun)
-        except (TypeError, ValueError):
-            self.signature = None
-        if isinstance(fun, np.ufunc):
-            self.signature = None  # `out`, `where` and the like are no arguments of the rule
-        known = list(self.signature.parameters) if self.signature is not None else []
-        missing = [name for name in names if name not in known]
-        if missing:
-            raise ValueError(
-                f"nondiff_argnames={missing[0]!r}, but {name_of(fun)} has no such parameter, "
-                f"at {source.here()}\n  It has: {', '.join(known) or 'nothing that is known'}."
-            )
-        self._numbers = (*numbers, *[known.index(name) for name in names])
-
-    def positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """All arguments by position, with the defaults filled in: the rules take them so."""
-        if self.signature is None:
-            if kwargs:
-                raise TypeError(
-                    f"{name_of(self.fun)} has no signature to place {', '.join(kwargs)} in, "
-                    f"at {source.here()}\n  Pass all arguments by position."
-                )
-            return args
-        bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        keywords = [name for name in bound.kwargs if name in kwargs]
-        if keywords:
-            raise TypeError(
-                f"{name_of(self.fun)} takes {', '.join(keywords)} by keyword alone, and its rules "
-                f"take all arguments by position, at {source.here()}"
-            )
-        return bound.args
-
-    def split(self, args: tuple[Any, ...]) -> tuple[dict[int, Any], tuple[Any, ...]]:
-        """The static arguments by position, and the others."""
-        static = {number % len(args): args[number] for number in self._numbers if args}
-        return static, tuple(arg for i, arg in enumerate(args) if i not in static)
-
-    def names(self, args: tuple[Any, ...], static: dict[int, Any]) -> list[str]:
-        """The names of the arguments that are not static."""
-        names = parameter_names(self.fun, len(args))
-        return [name for i, name in enumerate(names) if i not in static]
-
-
-def merged(static: dict[int, Any], rest: Sequence[Any]) -> list[Any]:
-    """All arguments again, by position."""
-    others = iter(rest)
-    count = len(static) + len(rest)
-    return [static[i] if i in static else next(others) for i in range(count)]
-
-
-def check_numbers(trees: Sequence[Any], names: Sequence[str], who: str) -> None:
-    """Raises `LeafError` for a leaf that is no number."""
-    for value, name in zip(trees, names, strict=True):
-        for path, leaf in tree.leaves_with_path(value):
-            if not is_number(leaf):
-                error = leaf_error(f"{name}/{path}" if path else name, leaf, who)
-                problem = error.args[0].partition("\n")[0]
-                error.args = (
-                    f"{problem}\n  Name {name} in nondiff_argnames, and it stays as it is.",
-                )
-                raise error
 
 
 class Results:
@@ -148,7 +68,7 @@ class Results:
 # ---- what the functions close over ---------------------------------------------------------------
 
 
-def check_closure(results: Sequence[Array], name: str, why: str) -> None:
+def check_closure(results: Sequence[Array], name: str) -> None:
     """Raises `GradientError` when a result depends on a traced value that was no argument.
 
     A tracer's value belongs to an earlier trace. Where it does not, it came in by the back door: a
@@ -161,36 +81,36 @@ def check_closure(results: Sequence[Array], name: str, why: str) -> None:
             for inner in (getattr(x, "value", None), getattr(x, "tangent", None)):
                 if isinstance(inner, Tracer):
                     if inner._trace.level >= x._trace.level:
-                        raise closure_error(inner, name, why)
+                        raise _closure_error(inner, name)
                     pending.append(inner)
 
 
-def closure_error(tracer: Tracer, name: str, why: str) -> GradientError:
+def _closure_error(tracer: Tracer, name: str) -> GradientError:
     """The error for a traced value that a function uses without being given it."""
     label = tracer._trace.label(tracer)
     made = "" if label else f"It was made at {source.describe(tracer.location)}.\n  "
     return GradientError(
         f"{name} uses {label or f'a value, {tracer.aval}'}, which {tracer._trace.name} traces, "
         f"without being given it, at {source.here()}\n"
-        f"  {made}{why}\n"
+        f"  {made}{_WHY}\n"
         f"  Pass it to {name} as an argument."
     )
 
 
-class Call:
-    """What a primitive holds of a function with rules of its own."""
+class Call(ABC):
+    """What a primitive holds of a function with a rule of its own."""
 
     name: str
 
+    @abstractmethod
     def run(self, *leaves: Array) -> tuple[Array, ...]:
         """The function itself, on leaves."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return self.name
 
 
-def bind(primitive: Primitive, call: Call, leaves: Sequence[Array], why: str) -> Any:
+def bind(primitive: Primitive, call: Call, leaves: Sequence[Array]) -> Any:
     """Applies the primitive of a call; a program that is being traced also holds the function's.
 
     So a compiled program compiles the function as well, and its derivative still uses the rules.
@@ -202,7 +122,7 @@ def bind(primitive: Primitive, call: Call, leaves: Sequence[Array], why: str) ->
         avals = [shape_dtype(leaf) for leaf in leaves]
         program, captured = trace_flat(call.run, avals, call.name)
         if captured:
-            raise closure_error(captured[0], call.name, why)
+            raise _closure_error(captured[0], call.name)
     return primitive(*leaves, call=call, program=program)
 
 
@@ -256,12 +176,10 @@ class Batch:
     def run(self, flat: Flat) -> Flat:
         """`flat` for whole batches."""
 
-        @functools.wraps(flat)
         def mapped(*leaves: Array) -> tuple[Array, ...]:
             trace = self.trace()
             with running(trace), named_axis(trace):
-                results = flat(*self.enter(trace, leaves))
-                return tuple([self.whole(trace, leaf) for leaf in results])
+                return tuple([self.whole(trace, y) for y in flat(*self.enter(trace, leaves))])
 
         return mapped
 
@@ -282,3 +200,18 @@ class Batch:
 
 def is_of(trace: BatchTrace, leaf: Any) -> bool:
     return isinstance(leaf, BatchTracer) and leaf._trace is trace
+
+
+C = TypeVar("C", bound=Call)
+
+
+class BatchedCall(Call, Generic[C]):
+    """A call for whole batches; how its rule is batched is added by who knows the kind of rule."""
+
+    def __init__(self, call: C, batch: Batch) -> None:
+        self.name = call.name
+        self.call = call
+        self.batch = batch
+
+    def run(self, *leaves: Array) -> tuple[Array, ...]:
+        return self.batch.run(self.call.run)(*leaves)

@@ -201,7 +201,12 @@ def pmax(x: Any, axis_name: AxisName) -> Any:
 
 
 def pmin(x: Any, axis_name: AxisName) -> Any:
-    """The smallest value among the examples, of real numbers; see `pmax`."""
+    """The smallest value among the examples, of real numbers; see `pmax`.
+
+    >>> from kinone import vmap
+    >>> vmap(lambda x: pmin(x, "i"), axis_name="i", out_axes=None)(np.array([1.0, 2.0, 6.0]))
+    np.float64(1.0)
+    """
     return tree.map(np.negative, pmax(tree.map(np.negative, x), axis_name))
 
 
@@ -273,7 +278,12 @@ def axis_index(axis_name: Hashable) -> Array:
 
 
 def axis_size(axis_name: AxisName) -> int:
-    """How many examples there are, a Python integer."""
+    """How many examples there are, a Python integer.
+
+    >>> from kinone import vmap
+    >>> vmap(lambda x: x / axis_size("i"), axis_name="i")(np.array([2.0, 4.0]))
+    array([1., 2.])
+    """
     size = 1
     for name in _names(axis_name):
         size *= axis_of(name).size

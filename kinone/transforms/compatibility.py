@@ -16,9 +16,10 @@ from typing import Any, ParamSpec
 import numpy as np
 
 from .. import source, tree
-from ..core import Array, shape_dtype
+from ..core import Array, shape_dtype, zeros_of
 from ..errors import GradientError
-from .arguments import Arguments, check_leaves, name_of
+from ..source import name_of
+from .arguments import Arguments, check_leaves, numbers_given, position
 from .derived import jacobian
 from .forward import jvp
 from .gradient import grad, value_and_grad, vjp
@@ -31,23 +32,18 @@ def _unary(
     fun: Callable[..., Any], argnum: Argnum, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Callable[[Any], Any], Any]:
     """`fun` as a function of the arguments at `argnum` alone, and what they are."""
-    numbers = (argnum,) if isinstance(argnum, (int, np.integer)) else tuple(argnum)
-    for number in numbers:
-        if not -len(args) <= number < len(args):
-            raise GradientError(
-                f"argnum={number}, but {len(args)} positional arguments were given, "
-                f"at {source.here()}\n  Pass the argument by position."
-            )
+    numbers = numbers_given(argnum, "argnum")
+    places = [position(n, len(args), fun, "argnum", kwargs=kwargs) for n in numbers]
+    one = not isinstance(argnum, Sequence)
 
     def of(x: Any) -> Any:
         filled = list(args)
-        for number, value in zip(numbers, (x,) if one else x, strict=True):
-            filled[number] = value
+        for place, value in zip(places, (x,) if one else x, strict=True):
+            filled[place] = value
         return fun(*filled, **kwargs)
 
-    one = isinstance(argnum, (int, np.integer))
     functools.update_wrapper(of, fun, ("__name__",), ())
-    return of, args[numbers[0]] if one else tuple(args[number] for number in numbers)
+    return of, args[places[0]] if one else tuple(args[place] for place in places)
 
 
 def _floating(
@@ -66,14 +62,6 @@ def _ones(value: Any) -> Any:
         return np.ones(aval.shape, aval.dtype)[()]
 
     return tree.map(one, value)
-
-
-def _zeros(value: Any) -> Any:
-    def zero(leaf: Array) -> Array:
-        aval = shape_dtype(leaf)
-        return np.zeros(aval.shape, aval.dtype)[()]
-
-    return tree.map(zero, value)
 
 
 def make_vjp(
@@ -128,7 +116,7 @@ def make_jvp_reversemode(
     @functools.wraps(fun)
     def made(*args: P.args, **kwargs: P.kwargs) -> Callable[[Any], Any]:
         value, pullback = vjp(*_unary(fun, argnum, args, kwargs))
-        _, push = vjp(lambda g: pullback(g)[0], _zeros(value))
+        _, push = vjp(lambda g: pullback(g)[0], tree.map(zeros_of, value))
         return lambda v: push(v)[0]
 
     return made
@@ -170,7 +158,7 @@ def make_ggnvp(
     def made(*args: P.args, **kwargs: P.kwargs) -> Callable[[Any], Any]:
         of, x = _unary(f, f_argnum, args, kwargs)
         value, pullback = vjp(of, x)
-        _, push = vjp(lambda ct: pullback(ct)[0], _zeros(value))
+        _, push = vjp(lambda ct: pullback(ct)[0], tree.map(zeros_of, value))
         _, curve = vjp(grad(g), value)
         return lambda v: pullback(curve(push(v)[0])[0])[0]
 

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import functools
-import types
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from .. import source, tree
-from ..core import Array, Primitive, Tracer, is_inexact, running, shape_dtype
+from ..core import Array, Primitive, is_inexact, running, shape_dtype, zeros_of
 from ..errors import GradientError
 from ..ops.samples import Sample, values
-from .arguments import name_of
+from ..source import name_of
 from .axis_names import named_axis
-from .calls import (
-    Batch,
-    Call,
-    Results,
-    Signature,
-    bind,
-    by_run,
-    check_closure,
-    check_numbers,
-    merged,
-    run_call,
-    shape_of_call,
-)
-from .forward import zero_tangent
+from .calls import Batch, BatchedCall, bind, by_run, run_call, shape_of_call
+from .custom import CustomFunction, Given, UserCall, check_pair, fitted
+from .holding import Keeping
 from .reverse import ReverseTrace, ReverseTracer, backward
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_Pair = tuple[tuple[Array, ...], tuple[Array, ...]]
 
-_WHY = "Its rule says how to differentiate with respect to its arguments, and nothing of this."
 
-
-class custom_jvp(Generic[P, R]):
+class custom_jvp(CustomFunction[P, R]):
     """A function whose derivative is computed by a rule of your own, in both modes.
 
         f = custom_jvp(f)          or, as a decorator, @custom_jvp
@@ -65,16 +52,7 @@ class custom_jvp(Generic[P, R]):
         np.float64(1.0)
     """
 
-    def __init__(
-        self,
-        fun: Callable[P, R],
-        nondiff_argnums: int | Sequence[int] = (),
-        nondiff_argnames: str | Sequence[str] = (),
-    ) -> None:
-        functools.update_wrapper(self, fun)
-        self.fun = fun
-        self.jvp: Callable[..., Any] | None = None
-        self._signature = Signature(fun, nondiff_argnums, nondiff_argnames)
+    jvp: Callable[..., Any] | None = None
 
     def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:
         """Gives the function its rule, which is handed back: this is a decorator too."""
@@ -106,7 +84,7 @@ class custom_jvp(Generic[P, R]):
                 if one is not None
             ]
             if not terms:
-                return value, tree.map(lambda y: zero_tangent(shape_dtype(y)), value)
+                return value, tree.map(zeros_of, value)
             total = functools.reduce(
                 lambda a, b: tree.map(lambda x, y: x + y, a, b), terms[1:], terms[0]
             )
@@ -114,110 +92,40 @@ class custom_jvp(Generic[P, R]):
 
         self.jvp = rule
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def _bound(self, given: Given) -> tuple[Primitive, UserCall]:
         if self.jvp is None:
-            raise AttributeError(
-                f"custom_jvp {name_of(self.fun)} has no rule yet, at {source.here()}\n"
-                f"  Call {name_of(self.fun)}.defjvp(rule) first."
-            )
-        placed = self._signature.positional(args, kwargs)
-        static, trees = self._signature.split(placed)
-        leaves, treedef = tree.flatten(trees)
-        if not any(isinstance(leaf, Tracer) for leaf in leaves):
-            return self.fun(*placed)  # type: ignore[call-arg]  # by position, defaults and all
-        names = self._signature.names(placed, static)
-        check_numbers(trees, names, "custom_jvp")
-        call = _Rules(self.fun, self.jvp, static, treedef)
-        results = bind(custom_jvp_call, call, leaves, _WHY)
-        check_closure(results, call.name, _WHY)
-        value: R = call.results.unflatten(results)
-        return value
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)
-
-    def __repr__(self) -> str:
-        return f"<custom_jvp {name_of(self.fun)}>"
+            raise self._without_rule("defjvp(rule)")
+        return custom_jvp_call, _Rule(self.fun, given, self.jvp)
 
 
-class _Call(Call):
-    """The function on flat leaves, and its rule."""
+class _Rule(UserCall):
+    """The function and its rule, for one call."""
 
-    results: Results
+    def __init__(self, fun: Callable[..., Any], given: Given, jvp: Callable[..., Any]) -> None:
+        super().__init__(fun, given)
+        self.jvp = jvp
 
-    def push(
-        self, leaves: Sequence[Array], tangents: Sequence[Array]
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    def push(self, leaves: Sequence[Array], tangents: Sequence[Array]) -> _Pair:
         """The results and their tangents."""
-        raise NotImplementedError
-
-
-class _Rules(_Call):
-    """The user's functions, for one call."""
-
-    def __init__(
-        self,
-        fun: Callable[..., Any],
-        jvp: Callable[..., Any],
-        static: dict[int, Any],
-        treedef: tree.TreeDef,
-    ) -> None:
-        self.name = name_of(fun)
-        self.fun, self.jvp = fun, jvp
-        self.static = static
-        self.treedef = treedef
-        self.results = Results(self.name)
-
-    def run(self, *leaves: Array) -> tuple[Array, ...]:
-        result = self.fun(*merged(self.static, tree.unflatten(self.treedef, leaves)))
-        return self.results.flatten(result, self.name)
-
-    def push(
-        self, leaves: Sequence[Array], tangents: Sequence[Array]
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        static = [self.static[i] for i in sorted(self.static)]
-        primals = tree.unflatten(self.treedef, leaves)
-        pair = self.jvp(*static, primals, tree.unflatten(self.treedef, tangents))
+        given = self.given
+        pair = self.jvp(*given.static, given.unflatten(leaves), given.unflatten(tangents))
         rule = f"the jvp rule of {self.name}"
-        if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
-            raise GradientError(
-                f"{rule} returned a {type(pair).__name__}, and (result, tangent) is wanted, "
-                f"at {source.here()}"
-            )
+        check_pair(pair, rule, "(result, tangent)")
         results = self.results.flatten(pair[0], rule)
         pushed = self.results.flatten(pair[1], f"the tangent of {rule}")
-        paths = tree.paths(pair[0])
-        return results, tuple(map(functools.partial(_checked, self.name), paths, results, pushed))
+        found = []
+        for path, result, tangent in zip(tree.paths(pair[0]), results, pushed, strict=True):
+            if is_inexact(result):
+                what = f"the tangent of {path or 'the result'}"
+                tangent = fitted(tangent, shape_dtype(result), rule, what)
+            found.append(tangent)
+        return results, tuple(found)
 
 
-def _checked(name: str, path: str, result: Array, tangent: Array) -> Array:
-    want = shape_dtype(result)
-    if want.dtype.kind not in "fc":
-        return tangent
-    if isinstance(tangent, (bool, int, float, complex)):
-        tangent = want.dtype.type(tangent)
-    got = shape_dtype(tangent)
-    if (got.shape, got.dtype) != (want.shape, want.dtype):
-        raise ValueError(
-            f"the jvp rule of {name} returned {got} as the tangent of {path or 'the result'}, "
-            f"which is {want}, at {source.here()}"
-        )
-    return tangent
+class _BatchedRule(BatchedCall["_Rule | _BatchedRule"]):
+    """The same for whole batches."""
 
-
-class _Batched(_Call):
-    """A call for whole batches."""
-
-    def __init__(self, call: _Call, batch: Batch) -> None:
-        self.name = call.name
-        self.results = call.results
-        self.call = call
-        self.batch = batch
-        self.run = batch.run(call.run)  # type: ignore[method-assign]
-
-    def push(
-        self, leaves: Sequence[Array], tangents: Sequence[Array]
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    def push(self, leaves: Sequence[Array], tangents: Sequence[Array]) -> _Pair:
         batch = self.batch
         trace = batch.trace()
         with running(trace), named_axis(trace):
@@ -231,9 +139,7 @@ class _Batched(_Call):
 
 
 def _filled(xs: Sequence[Array], tangents: Sequence[Array | None]) -> list[Array]:
-    return [
-        zero_tangent(shape_dtype(x)) if t is None else t for x, t in zip(xs, tangents, strict=True)
-    ]
+    return [zeros_of(x) if t is None else t for x, t in zip(xs, tangents, strict=True)]
 
 
 def _run_jvp(
@@ -247,26 +153,21 @@ def _run_jvp(
 
 def _run_vjp(
     wanted: Sequence[bool], xs: Sequence[Array], params: dict[str, Any]
-) -> tuple[Any, Callable[[Sequence[Array | None]], Sequence[Array | None]]]:
+) -> tuple[Any, Keeping]:
     """The rule runs once, on zero tangents that are traced in reverse mode: it is linear in them,
     and so the pullback of the traced part is its transpose, wherever it is taken."""
-    call: _Call = params["call"]
+    call: _Rule | _BatchedRule = params["call"]
     trace = ReverseTrace(lambda index: f"tangent {index} of {call.name}")
     trace.name = f"the transpose of {call.name}'s jvp rule"
-    with running(trace), named_axis(trace):
+    with running(trace):
         zeros = _filled(xs, [None] * len(xs))
         moving = [trace.input(t) if flag else t for t, flag in zip(zeros, wanted, strict=True)]
         inputs = [t.node for t, flag in zip(moving, wanted, strict=True) if flag]
         try:
             results, pushed = call.push(xs, moving)
         finally:
+            kept = list(trace.frozen.values())  # what the rule used, held by the outer run from now
             trace.thaw()
-    for result in results:
-        if isinstance(result, ReverseTracer) and result._trace is trace:
-            raise GradientError(
-                f"the value that the jvp rule of {call.name} returned depends on the tangents, "
-                f"at {source.here()}\n  Return (result, tangent), in this order."
-            )
 
     def pullback(gs: Sequence[Array | None]) -> Sequence[Array | None]:
         seeds = [
@@ -276,11 +177,38 @@ def _run_vjp(
         ]
         return backward(seeds, inputs, once=False)
 
-    return results, pullback
+    lowered = tuple([_lowered(result, trace, call.name) for result in results])
+    return lowered, Keeping(pullback, kept)
 
 
-def _batch(size: int, flags: Sequence[bool], *xs: Array, call: _Call, program: Any) -> Any:
-    return bind(custom_jvp_call, _Batched(call, Batch(size, flags)), xs, _WHY)
+def _lowered(result: Array, trace: ReverseTrace, name: str) -> Array:
+    """The value that a rule returned, as it is without tangents.
+
+    What is one operation of several results, such as a compiled function or a loop, takes values
+    and tangents through together, and its values are traced without depending on the tangents. On
+    any other way from a tangent to the value the rule has mixed them up.
+    """
+    if not (isinstance(result, ReverseTracer) and result._trace is trace):
+        return result
+    pending = [result.node]
+    seen = set()
+    while pending:
+        node = pending.pop()
+        if node.pullback is None:  # a tangent
+            raise GradientError(
+                f"the value that the jvp rule of {name} returned depends on the tangents, "
+                f"at {source.here()}\n  Return (result, tangent), in this order."
+            )
+        if node.results == 1 and node.number not in seen:
+            seen.add(node.number)
+            pending += [parent for parent, _ in node.parents]
+    return result.value
+
+
+def _batch(
+    size: int, flags: Sequence[bool], *xs: Array, call: _Rule | _BatchedRule, program: Any
+) -> Any:
+    return bind(custom_jvp_call, _BatchedRule(call, Batch(size, flags)), xs)
 
 
 def _samples() -> list[Sample]:
@@ -292,8 +220,9 @@ def _samples() -> list[Sample]:
         slope = 1 - np.tanh(x) ** 2
         return product(x, y), (slope * tx * y + np.tanh(x) * ty, np.sum(tx))
 
-    call = _Rules(product, rule, {}, tree.structure((0, 0)))
-    return [Sample((values(2, 3), values(3, seed=1)), {"call": call, "program": None})]
+    xs = values(2, 3), values(3, seed=1)
+    call = _Rule(product, Given(product, xs, set()), rule)
+    return [Sample(xs, {"call": call, "program": None})]
 
 
 custom_jvp_call = Primitive(

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-import types
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
-
-import numpy as np
+from typing import Any, ParamSpec, TypeVar
 
 from .. import source, tree
 from ..core import (
     Array,
     Primitive,
     ShapeDtype,
-    Tracer,
     is_inexact,
     registry,
     running,
     shape_dtype,
+    zeros_of,
 )
-from ..errors import GradientError, LeakedTracerError, MissingRuleError, TreeError
-from .arguments import name_of
+from ..errors import LeakedTracerError, MissingRuleError, TreeError
 from .axis_names import named_axis
-from .calls import (
-    Batch,
-    Call,
-    Results,
-    Signature,
-    bind,
-    by_run,
-    check_closure,
-    check_numbers,
-    is_of,
-    merged,
-    run_call,
-    shape_of_call,
-)
+from .calls import Batch, BatchedCall, bind, by_run, is_of, run_call, shape_of_call
+from .custom import CustomFunction, Given, UserCall, check_pair, fitted
+from .holding import Keeping
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_WHY = "Its rule says how to differentiate with respect to its arguments, and nothing of this."
 
-
-class custom_vjp(Generic[P, R]):
+class custom_vjp(CustomFunction[P, R]):
     """A function whose derivative in reverse mode is computed by a rule of your own.
 
         f = custom_vjp(f)          or, as a decorator, @custom_vjp
@@ -71,117 +53,62 @@ class custom_vjp(Generic[P, R]):
         np.float64(1.0)
     """
 
-    def __init__(
-        self,
-        fun: Callable[P, R],
-        nondiff_argnums: int | Sequence[int] = (),
-        nondiff_argnames: str | Sequence[str] = (),
-    ) -> None:
-        functools.update_wrapper(self, fun)
-        self.fun = fun
-        self.fwd: Callable[..., tuple[R, Any]] | None = None
-        self.bwd: Callable[..., Any] | None = None
-        self._signature = Signature(fun, nondiff_argnums, nondiff_argnames)
+    fwd: Callable[..., tuple[R, Any]] | None = None
+    bwd: Callable[..., Any] | None = None
 
     def defvjp(self, fwd: Callable[..., tuple[R, Any]], bwd: Callable[..., Any]) -> None:
         """Gives the function its rule."""
         self.fwd = fwd
         self.bwd = bwd
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def _bound(self, given: Given) -> tuple[Primitive, UserCall]:
         if self.fwd is None or self.bwd is None:
-            raise AttributeError(
-                f"custom_vjp {name_of(self.fun)} has no rule yet, at {source.here()}\n"
-                f"  Call {name_of(self.fun)}.defvjp(fwd, bwd) first."
-            )
-        placed = self._signature.positional(args, kwargs)
-        static, trees = self._signature.split(placed)
-        leaves, treedef = tree.flatten(trees)
-        if not any(isinstance(leaf, Tracer) for leaf in leaves):
-            return self.fun(*placed)  # type: ignore[call-arg]  # by position, defaults and all
-        names = self._signature.names(placed, static)
-        check_numbers(trees, names, "custom_vjp")
-        call = _Rules(self.fun, self.fwd, self.bwd, static, treedef, names)
-        results = bind(custom_vjp_call, call, leaves, _WHY)
-        check_closure(results, call.name, _WHY)
-        value: R = call.results.unflatten(results)
-        return value
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)
-
-    def __repr__(self) -> str:
-        return f"<custom_vjp {name_of(self.fun)}>"
+            raise self._without_rule("defvjp(fwd, bwd)")
+        return custom_vjp_call, _Rule(self.fun, given, self.fwd, self.bwd)
 
 
-class _Call(Call):
-    """The function on flat leaves, and its rule."""
-
-    results: Results
-
-    def forward(self, leaves: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
-        """The results and the residuals."""
-        raise NotImplementedError
-
-    def backward(self, residuals: Any, gs: Sequence[Array]) -> list[Array | None]:
-        """The cotangents of the leaves, None where they are zero."""
-        raise NotImplementedError
-
-
-class _Rules(_Call):
-    """The user's functions, for one call."""
+class _Rule(UserCall):
+    """The function and its rule, for one call."""
 
     def __init__(
         self,
         fun: Callable[..., Any],
+        given: Given,
         fwd: Callable[..., Any],
         bwd: Callable[..., Any],
-        static: dict[int, Any],
-        treedef: tree.TreeDef,
-        names: Sequence[str],
     ) -> None:
-        self.name = name_of(fun)
-        self.fun, self.fwd, self.bwd = fun, fwd, bwd
-        self.static = static
-        self.treedef = treedef
-        self.names = names
-        self.results = Results(self.name)
-
-    def run(self, *leaves: Array) -> tuple[Array, ...]:
-        result = self.fun(*merged(self.static, tree.unflatten(self.treedef, leaves)))
-        return self.results.flatten(result, self.name)
+        super().__init__(fun, given)
+        self.fwd, self.bwd = fwd, bwd
 
     def forward(self, leaves: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
-        pair = self.fwd(*merged(self.static, tree.unflatten(self.treedef, leaves)))
-        if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
-            raise GradientError(
-                f"the fwd of {self.name} returned a {type(pair).__name__}, and "
-                f"(result, residuals) is wanted, at {source.here()}\n"
-                "  Return (result, None) where bwd needs nothing."
-            )
+        """The results and the residuals."""
+        pair = self.fwd(*self.given.arguments(leaves))
+        rule = f"the fwd of {self.name}"
+        fix = "\n  Return (result, None) where bwd needs nothing."
+        check_pair(pair, rule, "(result, residuals)", fix)
         result, residuals = pair
         avals = [shape_dtype(leaf) for leaf in leaves]
-        return self.results.flatten(result, f"the fwd of {self.name}"), (residuals, avals)
+        return self.results.flatten(result, rule), (residuals, avals)
 
     def backward(self, residuals: Any, gs: Sequence[Array]) -> list[Array | None]:
+        """The cotangents of the leaves, None where they are zero."""
         kept, avals = residuals
-        static = [self.static[i] for i in sorted(self.static)]
         try:
-            cotangents = self.bwd(*static, kept, self.results.unflatten(gs))
+            cotangents = self.bwd(*self.given.static, kept, self.results.unflatten(gs))
         except LeakedTracerError as error:
             error.add_note(
                 f"It was used in the bwd of {self.name}, which runs after the forward run is over: "
                 "return what it needs from fwd as a residual."
             )
             raise
-        return _cotangent_leaves(self, cotangents, avals)
+        names = self.given.names
+        return _leaves_of(f"the bwd of {self.name}", cotangents, names, self.given.unflatten(avals))
 
 
-def _cotangent_leaves(
-    call: _Rules, cotangents: Any, avals: Sequence[ShapeDtype]
+def _leaves_of(
+    rule: str, cotangents: Any, names: Sequence[str], expected: Sequence[Any]
 ) -> list[Array | None]:
     """The leaves of what `bwd` returned, None standing for zeros, checked against the primals."""
-    expected = tree.unflatten(call.treedef, avals)
     if isinstance(cotangents, list):
         cotangents = tuple(cotangents)
     if not isinstance(cotangents, tuple) or len(cotangents) != len(expected):
@@ -191,12 +118,12 @@ def _cotangent_leaves(
             else f"a {type(cotangents).__name__}"
         )
         raise TreeError(
-            f"the bwd of {call.name} returned {got}, and a tuple with a cotangent for each of "
-            f"{', '.join(call.names) or 'no arguments'} is wanted, at {source.here()}"
+            f"{rule} returned {got}, and a tuple with a cotangent for each of "
+            f"{', '.join(names) or 'no arguments'} is wanted, at {source.here()}"
             + ("\n  Return (g,), with a comma." if len(expected) == 1 else "")
         )
     found: list[Array | None] = []
-    for name, primal, cotangent in zip(call.names, expected, cotangents, strict=True):
+    for name, primal, cotangent in zip(names, expected, cotangents, strict=True):
         parts, prefix = tree.flatten(cotangent, is_leaf=lambda x: x is None)
         places: list[Any] = []
         try:
@@ -209,7 +136,7 @@ def _cotangent_leaves(
             fits = False
         if not fits:
             raise TreeError(
-                f"the bwd of {call.name} returned a cotangent for {name} whose structure is not "
+                f"{rule} returned a cotangent for {name} whose structure is not "
                 f"{name}'s, at {source.here()}\n"
                 f"  {name}: {tree.structure(primal)}\n"
                 f"  cotangent: {tree.structure(cotangent)}\n" + tree.diff(primal, cotangent)
@@ -219,36 +146,22 @@ def _cotangent_leaves(
             for aval in tree.leaves(place):
                 path = next(paths)
                 label = f"{name}/{path}" if path else name
-                found.append(_checked(call.name, label, aval, part))
+                found.append(_checked(rule, label, aval, part))
     return found
 
 
-def _checked(name: str, label: str, primal: ShapeDtype, cotangent: Any) -> Array | None:
+def _checked(rule: str, label: str, primal: ShapeDtype, cotangent: Any) -> Array | None:
     if cotangent is None or primal.dtype.kind not in "fc":
         return None
-    if isinstance(cotangent, (bool, int, float, complex)):
-        cotangent = np.asarray(cotangent)
-        if primal.dtype.kind == "c" or cotangent.dtype.kind != "c":
-            cotangent = cotangent.astype(primal.dtype)[()]
-    got = shape_dtype(cotangent)
-    if (got.shape, got.dtype) != (primal.shape, primal.dtype):
-        raise ValueError(
-            f"the bwd of {name} returned {got} as the cotangent of {label}, which is {primal}, "
-            f"at {source.here()}\n  A cotangent has its argument's shape and dtype: sum over the "
-            f"axes that were broadcast, write g.astype(...) for another dtype."
-        )
-    return cotangent
+    fix = (
+        "\n  A cotangent has its argument's shape and dtype: sum over the axes that were "
+        "broadcast, write g.astype(...) for another dtype."
+    )
+    return fitted(cotangent, primal, rule, f"the cotangent of {label}", fix)
 
 
-class _Batched(_Call):
-    """A call for whole batches."""
-
-    def __init__(self, call: _Call, batch: Batch) -> None:
-        self.name = call.name
-        self.results = call.results
-        self.call = call
-        self.batch = batch
-        self.run = batch.run(call.run)  # type: ignore[method-assign]
+class _BatchedRule(BatchedCall["_Rule | _BatchedRule"]):
+    """The same for whole batches."""
 
     def forward(self, leaves: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         trace = self.batch.trace()
@@ -276,20 +189,17 @@ class _Batched(_Call):
 
 def _run_vjp(
     wanted: Sequence[bool], xs: Sequence[Array], params: dict[str, Any]
-) -> tuple[tuple[Array, ...], Callable[[Sequence[Array | None]], list[Array | None]]]:
-    call: _Call = params["call"]
+) -> tuple[tuple[Array, ...], Keeping]:
+    call: _Rule | _BatchedRule = params["call"]
     results, residuals = call.forward(xs)
     avals = [shape_dtype(result) for result in results]
 
     def pullback(gs: Sequence[Array | None]) -> list[Array | None]:
-        full = [
-            np.zeros(aval.shape, aval.dtype)[()] if g is None else g
-            for g, aval in zip(gs, avals, strict=True)
-        ]
+        full = [zeros_of(aval) if g is None else g for g, aval in zip(gs, avals, strict=True)]
         cotangents = call.backward(residuals, full)
         return [ct for ct, flag in zip(cotangents, wanted, strict=True) if flag]
 
-    return results, pullback
+    return results, Keeping(pullback, tree.leaves(residuals))
 
 
 def _run_jvp(xs: Sequence[Array], tangents: Sequence[Array], params: dict[str, Any]) -> Any:
@@ -303,8 +213,10 @@ def _run_jvp(xs: Sequence[Array], tangents: Sequence[Array], params: dict[str, A
     )
 
 
-def _batch(size: int, flags: Sequence[bool], *xs: Array, call: _Call, program: Any) -> Any:
-    return bind(custom_vjp_call, _Batched(call, Batch(size, flags)), xs, _WHY)
+def _batch(
+    size: int, flags: Sequence[bool], *xs: Array, call: _Rule | _BatchedRule, program: Any
+) -> Any:
+    return bind(custom_vjp_call, _BatchedRule(call, Batch(size, flags)), xs)
 
 
 custom_vjp_call = Primitive(

@@ -9,23 +9,34 @@ from typing import Any, Literal, ParamSpec
 import numpy as np
 
 from .. import source, tree
-from ..core import Array, ShapeDtype, describe_operand, is_inexact, shape_dtype, shape_of
+from ..core import (
+    Array,
+    ShapeDtype,
+    describe_operand,
+    is_inexact,
+    shape_dtype,
+    shape_of,
+    zeros_of,
+)
 from ..errors import GradientError
+from ..ops.declare import zeros
+from ..source import name_of
 from .arguments import (
-    Arguments,
     Selection,
+    check_callable,
     check_complex,
     check_leaves,
     check_real,
-    name_of,
     split_aux,
 )
 from .batch import vmap
 from .forward import jvp
-from .gradient import Forward, grad, vjp, writeable
+from .gradient import Forward, grad, vjp
 from .linear import Linear
+from .ownership import Owners
 
 P = ParamSpec("P")
+Mode = Literal["auto", "fwd", "rev"]
 
 
 def jacrev(
@@ -52,17 +63,7 @@ def jacrev(
         array([[ 4.,  0.],
                [ 0., 60.]])
     """
-    select = Selection(argnums, argnames)
-
-    @source.trimming
-    @functools.wraps(fun)
-    def jacobian_of(*args: P.args, **kwargs: P.kwargs) -> Any:
-        run = _reverse_run(fun, select, args, kwargs, "jacrev", holomorphic)
-        result, aux = split_aux(run.result, has_aux, "jacrev")
-        found = _rows(run, select, result, fun, "jacrev", holomorphic)
-        return (found, _lowered(run, aux)) if has_aux else found
-
-    return jacobian_of
+    return _jacobian(fun, "jacrev", "rev", argnums, has_aux, holomorphic, argnames)
 
 
 def jacfwd(
@@ -85,17 +86,7 @@ def jacfwd(
         >>> jacfwd(lambda x: np.stack([x, x**2]))(3.0)
         array([1., 6.])
     """
-    select = Selection(argnums, argnames)
-
-    @source.trimming
-    @functools.wraps(fun)
-    def jacobian_of(*args: P.args, **kwargs: P.kwargs) -> Any:
-        arguments = _forward_arguments(fun, select, args, kwargs, "jacfwd", holomorphic)
-        linear = Linear(fun, arguments, "jacfwd", has_aux)
-        found = _columns(linear, select, fun, "jacfwd", holomorphic)
-        return (found, tree.map(writeable, linear.aux)) if has_aux else found
-
-    return jacobian_of
+    return _jacobian(fun, "jacfwd", "fwd", argnums, has_aux, holomorphic, argnames)
 
 
 def jacobian(
@@ -105,7 +96,7 @@ def jacobian(
     holomorphic: bool = False,
     *,
     argnames: str | Sequence[str] | None = None,
-    mode: Literal["auto", "fwd", "rev"] = "auto",
+    mode: Mode = "auto",
 ) -> Callable[P, Any]:
     """A function that returns the Jacobian of `fun` by whichever mode is cheaper.
 
@@ -126,27 +117,7 @@ def jacobian(
     """
     if mode not in ("auto", "fwd", "rev"):
         raise ValueError(f'mode is "auto", "fwd" or "rev", got {mode!r}, at {source.here()}')
-    select = Selection(argnums, argnames)
-
-    @source.trimming
-    @functools.wraps(fun)
-    def jacobian_of(*args: P.args, **kwargs: P.kwargs) -> Any:
-        if mode != "fwd":
-            run = _reverse_run(fun, select, args, kwargs, "jacobian", holomorphic)
-            result, aux = split_aux(run.result, has_aux, "jacobian")
-            if mode == "rev" or not _is_tall(run, result):
-                found = _rows(run, select, result, fun, "jacobian", holomorphic)
-                jacobian_of.mode = "rev"  # type: ignore[attr-defined]
-                return (found, _lowered(run, aux)) if has_aux else found
-            del run, result, aux
-        arguments = _forward_arguments(fun, select, args, kwargs, "jacobian", holomorphic)
-        linear = Linear(fun, arguments, "jacobian", has_aux)
-        found = _columns(linear, select, fun, "jacobian", holomorphic)
-        jacobian_of.mode = "fwd"  # type: ignore[attr-defined]
-        return (found, tree.map(writeable, linear.aux)) if has_aux else found
-
-    jacobian_of.mode = mode  # type: ignore[attr-defined]
-    return jacobian_of
+    return _jacobian(fun, "jacobian", mode, argnums, has_aux, holomorphic, argnames)
 
 
 def hessian(
@@ -232,23 +203,43 @@ def _check_tuples(primals: Any, tangents: Any, name: str) -> None:
 # ---- rows and columns ----------------------------------------------------------------------------
 
 
-def _reverse_run(
-    fun: Callable[..., Any], select: Selection, args: Any, kwargs: Any, name: str, holomorphic: bool
-) -> Forward:
-    arguments = select.of(fun, args, kwargs)
-    check_leaves(arguments, name, integers="refuse")
-    if holomorphic:
-        check_complex(arguments, name)
-    return Forward(fun, arguments, name)
+def _jacobian(
+    fun: Callable[P, Any],
+    name: str,
+    mode: Mode,
+    argnums: int | Sequence[int] | None,
+    has_aux: bool,
+    holomorphic: bool,
+    argnames: str | Sequence[str] | None,
+) -> Callable[P, Any]:
+    """The function that returns the Jacobian: what differs is who says the mode."""
+    check_callable(fun, name)
+    select = Selection(argnums, argnames)
 
+    @source.trimming
+    @functools.wraps(fun)
+    def jacobian_of(*args: P.args, **kwargs: P.kwargs) -> Any:
+        arguments = select.of(fun, args, kwargs)
+        check_leaves(arguments, name, integers="refuse")
+        if holomorphic:
+            check_complex(arguments, name)
+        if mode != "fwd":
+            run = Forward(fun, arguments, name)
+            result, aux = split_aux(run.result, has_aux, name)
+            if mode == "rev" or not _is_tall(run, result):
+                found = _rows(run, select, result, name, holomorphic)
+                jacobian_of.mode = "rev"  # type: ignore[attr-defined]
+                return (found, _lowered(run, aux)) if has_aux else found
+            del run, result, aux
+        if not holomorphic:
+            check_real(arguments, name)
+        linear = Linear(fun, arguments, name, has_aux)
+        found = _columns(linear, select, name, holomorphic)
+        jacobian_of.mode = "fwd"  # type: ignore[attr-defined]
+        return (found, tree.map(Owners(arguments.leaves).own, linear.aux)) if has_aux else found
 
-def _forward_arguments(
-    fun: Callable[..., Any], select: Selection, args: Any, kwargs: Any, name: str, holomorphic: bool
-) -> Arguments:
-    arguments = select.of(fun, args, kwargs)
-    check_leaves(arguments, name, integers="refuse")
-    (check_complex if holomorphic else check_real)(arguments, name)
-    return arguments
+    jacobian_of.mode = mode  # type: ignore[attr-defined]
+    return jacobian_of
 
 
 def _is_tall(run: Forward, result: Any) -> bool:
@@ -258,18 +249,17 @@ def _is_tall(run: Forward, result: Any) -> bool:
 
 
 def _lowered(run: Forward, aux: Any) -> Any:
-    return tree.map(lambda leaf: writeable(run.lower(leaf)), aux)
+    owners = Owners(run.arguments.leaves)
+    return tree.map(lambda leaf: owners.own(run.lower(leaf)), aux)
 
 
-def _rows(
-    run: Forward, select: Selection, result: Any, fun: Any, name: str, holomorphic: bool
-) -> Any:
+def _rows(run: Forward, select: Selection, result: Any, name: str, holomorphic: bool) -> Any:
     """The Jacobian, by a backward pass for each element of the result."""
     leaves = run.arguments.leaves
 
     def rows(leaf: Array) -> Any:
         aval = shape_dtype(leaf)
-        _check_result(leaf, "c" if holomorphic else "f", fun, name)
+        _check_result(leaf, "c" if holomorphic else "f", run.arguments.fun, name)
 
         def pulled(g: Array) -> list[Any]:
             return tree.leaves(run.gradients([(leaf.node, leaf.slot, g)], once=False))
@@ -288,18 +278,18 @@ def _rows(
     return tree.map(rows, result)
 
 
-def _columns(linear: Linear, select: Selection, fun: Any, name: str, holomorphic: bool) -> Any:
+def _columns(linear: Linear, select: Selection, name: str, holomorphic: bool) -> Any:
     """The Jacobian, by a forward pass for each element of the arguments."""
     arguments = linear.arguments
     known = [shape_dtype(x) for x in arguments.leaves]
     if holomorphic:
         for value in tree.leaves(linear.value):
-            _check_result(value, "c", fun, name)
+            _check_result(value, "c", arguments.fun, name)
     blocks: list[list[Array]] = []
     for index, aval in enumerate(known):
 
         def pushed(t: Array, index: int = index) -> list[Array]:
-            still = [np.broadcast_to(np.zeros((), a.dtype), a.shape) for a in known]
+            still = [zeros(aval) for aval in known]
             return linear.push([*still[:index], t, *still[index + 1 :]])
 
         if not linear.moving[index] or aval.size == 0:
@@ -344,7 +334,7 @@ def _unit_vectors(aval: ShapeDtype) -> Array:
 
 
 def _zeros(shape: tuple[int, ...], x: Array) -> Array:
-    return np.zeros(shape + shape_of(x), shape_dtype(x).dtype)[()]
+    return zeros_of(ShapeDtype(shape + shape_of(x), shape_dtype(x).dtype))
 
 
 def _shaped(block: Array, shape: tuple[int, ...]) -> Array:

@@ -17,9 +17,11 @@ from ..core import (
     foreign,
     is_foreign,
     is_inexact,
+    leaked,
     observe,
     running,
     shape_dtype,
+    zeros_of,
 )
 from ..core.observe import observers
 from ..errors import GradientError, TreeError
@@ -51,7 +53,7 @@ class ForwardTracer(Tracer):
 
     def _concrete(self, wanted: str) -> Any:
         if not self._trace.alive:
-            self + 0  # raises the error for values that outlived their trace
+            raise leaked(self)
         return self.value
 
 
@@ -151,10 +153,11 @@ def jvp(
     """The value of `fun(*primals)` and its derivative in the direction `tangents`.
 
     `(x₁, …), (t₁, …) ↦ f(x), Σᵢ ∂f/∂xᵢ · tᵢ`. The tangents have the trees, shapes and dtypes of
-    the primals. With `has_aux`, `fun` returns `(value, aux)` and `jvp` `(value, tangent, aux)`.
+    the primals; that of an integer is zeros, of any dtype or JAX's `float0`. With `has_aux`, `fun`
+    returns `(value, aux)` and `jvp` `(value, tangent, aux)`.
 
     Raises `TreeError` when the structures differ, `ValueError` when a leaf's shape or dtype does,
-    naming the leaf.
+    `GradientError` (a `TypeError`) when an integer's tangent is not zero, naming the leaf.
 
         >>> import numpy as np
         >>> y, t = jvp(lambda x: x * np.sin(x), (0.0,), (1.0,))
@@ -174,7 +177,7 @@ def jvp(
 
     def tangent_of(leaf: Any) -> Any:
         tangent = run.tangent(leaf)
-        return zero_tangent(shape_dtype(leaf)) if tangent is None else tangent
+        return zeros_of(leaf) if tangent is None else tangent
 
     owners = Owners([*arguments.leaves, *directions])
     value = tree.map(lambda leaf: owners.own(run.value(leaf)), result)
@@ -182,11 +185,6 @@ def jvp(
     if not has_aux:
         return value, tangent
     return value, tangent, tree.map(lambda leaf: owners.own(run.value(leaf)), aux)
-
-
-def zero_tangent(aval: ShapeDtype) -> Array:
-    """Zeros of a shape and dtype, a NumPy scalar where there are no axes."""
-    return np.zeros(aval.shape, aval.dtype)[()]
 
 
 def check_tangents(
@@ -202,21 +200,35 @@ def check_tangents(
     checked: list[Array] = []
     for index, (primal, tangent) in enumerate(zip(arguments.leaves, leaves, strict=True)):
         want = shape_dtype(primal)
-        if want.dtype.kind not in "fc":
-            if is_inexact(tangent) and np.any(np.asarray(tangent)):
-                raise GradientError(
-                    f"{arguments.label(index)} is {want}, which has no derivative, and its tangent "
-                    f"is not zero, at {source.here()}\n  Write a floating-point number, 3.0 for 3."
-                )
-            checked.append(tangent)
-            continue
-        if isinstance(tangent, (bool, int, float, complex)) and want.shape == ():
+        moves = want.dtype.kind in "fc"
+        if moves and isinstance(tangent, (bool, int, float, complex)) and want.shape == ():
             tangent = want.dtype.type(tangent)
         got = shape_dtype(tangent)
-        if got.shape != want.shape or got.dtype != want.dtype:
+        if got.shape != want.shape or (moves and got.dtype != want.dtype):
             raise ValueError(
                 f"the tangent of {arguments.label(index)} is {got}, but the primal is {want}, "
                 f"at {source.here()}"
             )
+        if not moves and not _stands_still(tangent, want):
+            found = "traced" if isinstance(tangent, Tracer) else "not zero"
+            raise GradientError(
+                f"{arguments.label(index)} is {want}, which has no derivative, and its tangent "
+                f"is {found}, at {source.here()}\n"
+                "  Write a floating-point number, 3.0 for 3, or pass np.zeros_like of it as its "
+                "tangent."
+            )
         checked.append(tangent)
     return checked
+
+
+_FLOAT0 = np.dtype([("float0", np.void, 0)])  # JAX's dtype of tangents that hold nothing
+
+
+def _stands_still(tangent: Array, primal: ShapeDtype) -> bool:
+    """Whether this may be the tangent of an integer: zeros, or JAX's `float0`.
+
+    A traced one shows no numbers: that of a traced integer is an integer of its kind."""
+    got = shape_dtype(tangent)
+    if isinstance(tangent, Tracer):
+        return got.dtype == primal.dtype
+    return got.dtype == _FLOAT0 or (got.dtype.kind in "fciub" and not np.any(tangent))

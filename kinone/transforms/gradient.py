@@ -44,8 +44,7 @@ class Forward:
         trace.name = name
         try:
             with running(trace):
-                arrays = {id(x): x for x in arguments.leaves if type(x) is np.ndarray}
-                trace.freeze(list(arrays.values()))
+                trace.freeze(arguments.leaves)
                 self.inputs = [
                     trace.input(leaf) if is_inexact(leaf) else leaf for leaf in arguments.leaves
                 ]
@@ -156,11 +155,6 @@ def copied(value: Array) -> Array:
     return value.copy() if type(value) is np.ndarray else value
 
 
-def writeable(value: Array) -> Array:
-    # A view that was taken of an array while that was read-only would stay so for good.
-    return value.copy() if type(value) is np.ndarray and not value.flags.writeable else value
-
-
 def check_cotangent(path: str, primal: Array, cotangent: Array) -> Array:
     want = shape_dtype(primal)
     if isinstance(cotangent, (bool, int, float, complex)):
@@ -211,8 +205,8 @@ def value_and_grad(
         seeds = []
         if forward.is_traced(loss):
             known = shape_dtype(value)
-            one = np.ones(known.shape, known.dtype)[()]
-            seeds.append((loss.node, loss.slot, one))
+            one = known.dtype.type(1)
+            seeds.append((loss.node, loss.slot, np.full(known.shape, one) if known.shape else one))
         # The result's tracers hold the newest nodes; the backward run frees them one by one.
         forward.result = None
         del loss

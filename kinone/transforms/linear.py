@@ -20,6 +20,7 @@ from ..core import (
     is_inexact,
     running,
     shape_dtype,
+    zeros_of,
 )
 from ..errors import GradientError, TreeError
 from ..graph import (
@@ -32,8 +33,10 @@ from ..graph import (
     flat_graph,
     without_dead_code,
 )
-from .arguments import Arguments, check_leaves, name_of, split_aux
-from .forward import Pushed, check_tangents, zero_tangent
+from ..ops.declare import zeros
+from ..source import name_of
+from .arguments import Arguments, check_leaves, split_aux
+from .forward import Pushed, check_tangents
 from .gradient import check_cotangent, copied, vjp
 
 
@@ -81,7 +84,7 @@ class Linear:
             hidden = [i for i, value in enumerate(values) if _is_of(trace, value)]
             unknown = program([values[i] for i in hidden]) if hidden else None
         if unknown is not None:
-            still = [np.zeros(var.aval.shape, var.aval.dtype) for var in unknown.inputs]
+            still = [zeros_of(var.aval) for var in unknown.inputs]
             for i, value in zip(hidden, evaluate(unknown, still), strict=True):
                 values[i] = value
         self.avals = [shape_dtype(value) for value in values]
@@ -93,7 +96,7 @@ class Linear:
         given = [t for t, flag in zip(directions, self.moving, strict=True) if flag]
         found = iter(evaluate(self.program, given))
         return [
-            next(found) if flag else zero_tangent(aval)
+            next(found) if flag else zeros_of(aval)
             for flag, aval in zip(self.moves, self.avals, strict=True)
         ]
 
@@ -204,7 +207,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         _check_linear(program, set(points), fun)
     # What `linearize` returned is linear, whatever the program looks like: a loop in it that is one
     # operation takes points and tangents through together. Any point will do then.
-    anywhere = [np.broadcast_to(np.zeros((), v.aval.dtype), v.aval.shape) for v in points]
+    anywhere = [zeros(v.aval) for v in points]
 
     def transposed(cotangent: Any) -> tuple[Any, ...]:
         got, got_tree = tree.flatten(cotangent)

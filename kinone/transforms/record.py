@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import source
 from ..core import Array, Primitive, Tracer, is_inexact, leaked, running, shape_dtype
-from ..core.messages import cut
+from ..core.conversions import cut
 from ..graph import (
     Atom,
     Constant,
@@ -148,12 +148,7 @@ def _without_arrays(program: Graph) -> tuple[Recorded, list[Array]]:
             return atom
         return lifted.setdefault(id(atom.value), (atom.value, Var(atom.aval)))[1]
 
-    equations = [
-        Equation(
-            e.primitive, [replaced(atom) for atom in e.inputs], e.params, e.outputs, e.location
-        )
-        for e in program.equations
-    ]
+    equations = [e.with_inputs([replaced(atom) for atom in e.inputs]) for e in program.equations]
     outputs = [replaced(atom) for atom in program.outputs]
     variables = [var for _, var in lifted.values()]
     flat = flat_graph(program.name, [*variables, *program.inputs], equations, outputs)

@@ -8,12 +8,13 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from ..core import Array, Primitive, ShapeDtype, Tracer, is_inexact, shape_dtype
+from ..core import Array, Primitive, ShapeDtype, Tracer, is_inexact, shape_dtype, zeros_of
 from ..graph import Graph, evaluate, staging, trace_flat
 from ..ops.barrier import barrier
 from ..ops.samples import Sample, values
+from ..source import name_of
 from ..tree import flatten, unflatten
-from .arguments import name_of
+from .arguments import numbers_given, position
 from .calls import Results
 from .gradient import vjp
 from .record import record
@@ -50,7 +51,8 @@ def checkpoint(
     time; what `fun` computes of plain arrays alone stays a constant. Traced values that it closes
     over count as arguments, provided that some argument is traced; if none is, `fun` runs as it is.
     Forward mode, `vmap`, `jit` and further checkpoints inside or outside are fine. Leaves of the
-    arguments that are no numbers stay as they are, and so do the arguments at `static_argnums`.
+    arguments that are no numbers stay as they are, and so do the arguments at `static_argnums`;
+    one that the call does not have raises `GradientError`.
     In a compiled program a `barrier` keeps the second run from being merged with the first;
     `prevent_cse=False` leaves it away.
 
@@ -62,13 +64,13 @@ def checkpoint(
     """
     if fun is None:
         return functools.partial(checkpoint, prevent_cse=prevent_cse, static_argnums=static_argnums)
-    fixed = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    numbers = numbers_given(static_argnums, "static_argnums")
     name = name_of(fun)
 
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        frozen = {number % len(args) for number in fixed if args}
-        given = [None if i in frozen else arg for i, arg in enumerate(args)]
+        static = {position(n, len(args), fun, "static_argnums", kwargs=kwargs) for n in numbers}
+        given = [None if i in static else arg for i, arg in enumerate(args)]
         leaves, treedef = flatten((given, kwargs))
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tracer)]
         if not places:
@@ -80,7 +82,7 @@ def checkpoint(
             for place, leaf in zip(places, traced, strict=True):
                 filled[place] = leaf
             new_args, new_kwargs = unflatten(treedef, filled)
-            for i in frozen:
+            for i in static:
                 new_args[i] = args[i]
             return results.flatten(fun(*new_args, **new_kwargs), name)
 
@@ -109,10 +111,7 @@ def _vjp(
     avals = [shape_dtype(y) for y in ys]
 
     def pullback(gs: Sequence[Array | None]) -> Sequence[Array]:
-        full = [
-            np.zeros(aval.shape, aval.dtype)[()] if g is None else g
-            for g, aval in zip(gs, avals, strict=True)
-        ]
+        full = [zeros_of(aval) if g is None else g for g, aval in zip(gs, avals, strict=True)]
         kept = list(xs)
         if params["barred"] and staging():
             # In a program the second run would be merged with the first one, which is the same.

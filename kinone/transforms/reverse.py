@@ -10,7 +10,7 @@ been passed on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,13 +26,14 @@ from ..core import (
     foreign,
     is_foreign,
     is_inexact,
+    leaked,
     observe,
     shape_dtype,
     weaken,
 )
 from ..core.observe import observers
 from ..source import Location
-from .holding import Held, hold, release
+from .holding import Held, Keeping, hold, release, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,7 +92,7 @@ class ReverseTracer(Tracer):
 
     def _concrete(self, wanted: str) -> Any:
         if not self._trace.alive:
-            self + 0  # raises the error for values that outlived their trace
+            raise leaked(self)
         return self.value
 
 
@@ -108,11 +109,8 @@ class ReverseTrace(Trace):
         self.outermost = True  # no operand is a tracer of another trace
 
     def input(self, value: Array) -> ReverseTracer:
-        """The tracer of an input leaf."""
-        if type(value) is np.ndarray:
-            if id(value) not in self.frozen:
-                self.freeze([value])
-        elif isinstance(value, Tracer):
+        """The tracer of an input leaf, which is frozen by who asks for it where it is not his."""
+        if isinstance(value, Tracer):
             self.outermost = False
         node = Node(self.count, None, (), 1, self.started)
         self.count += 1
@@ -131,7 +129,7 @@ class ReverseTrace(Trace):
                 parents.append((arg.node, arg.slot))
             elif kind is np.ndarray:
                 if id(arg) not in self.frozen:
-                    self.freeze([arg])
+                    self.freeze((arg,))
             elif isinstance(arg, Tracer):
                 self.outermost = False
             elif kind is list or kind is tuple:
@@ -145,6 +143,8 @@ class ReverseTrace(Trace):
                 y, pullback = primitive.run_vjp(wanted, values, params)
             if pullback is None:
                 return y
+            if type(pullback) is Keeping:
+                self.freeze(pullback.kept)
         else:
             # With no tracers below, the operation itself; this saves the dispatch a second look.
             direct = self.outermost and not observers
@@ -171,11 +171,16 @@ class ReverseTrace(Trace):
             for slot, each in enumerate(y)
         )
 
-    def freeze(self, arrays: Sequence[Held]) -> None:
+    def freeze(self, values: Iterable[Array]) -> None:
         """Makes arrays that a pullback may need read-only until the forward run is over."""
-        for array in arrays:
-            self.frozen[id(array)] = array
-        self.held += hold(arrays)
+        new: list[Held] = []
+        for x in values:
+            if type(x) is np.ndarray and id(x) not in self.frozen:
+                self.frozen[id(x)] = x
+                if x.base is not None:
+                    new += shown(x)
+                new.append(x)
+        self.held += hold(new)
 
     def thaw(self) -> None:
         release(self.held)
@@ -207,9 +212,10 @@ def backward(
     cotangents: Sequence[Array | None] = [cotangent for _, _, cotangent in seeds]
     with source.inherit(backward=True) as state:
         while True:
-            for (node, slot), cotangent in zip(targets, cotangents, strict=True):
+            for target, cotangent in zip(targets, cotangents, strict=True):
                 if cotangent is None:
                     continue
+                node, slot = target
                 number = node.number
                 if node.pullback is None:
                     if number in arrived:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, running, shape_dtype, shape_of
+from ..core import Array, ShapeDtype, running, shape_dtype, shape_of, zeros_of
 from ..graph import Graph, GraphTrace, close, evaluate, trace_flat, tracing
 from .axis_names import name_of_batch, named_axis
 from .batch import BatchTrace, BatchTracer
@@ -50,10 +50,9 @@ def forward_backward(program: Graph, wanted: Sequence[bool]) -> tuple[Graph, Gra
         with tracing(second):
             seeds = [second.input(aval) for aval in floating(program)]
             rest = iter(seeds)
+            avals = [atom.aval for atom in program.outputs]
             cotangents = pullback(
-                tuple(
-                    [next(rest) if is_floating(a.aval) else _zero(a.aval) for a in program.outputs]
-                )
+                tuple([next(rest) if is_floating(aval) else zeros_of(aval) for aval in avals])
             )
             atoms = [second.atom(cotangent) for cotangent in cotangents]
         backward, residuals = close(
@@ -79,10 +78,6 @@ def is_opaque(aval: ShapeDtype) -> bool:
 def floating(program: Graph) -> list[ShapeDtype]:
     """The floating outputs of a program."""
     return [atom.aval for atom in program.outputs if is_floating(atom.aval)]
-
-
-def _zero(aval: ShapeDtype) -> Array:
-    return np.zeros(aval.shape, aval.dtype)
 
 
 def pushforward(program: Graph, moving: Sequence[bool]) -> Graph:
@@ -143,7 +138,7 @@ def _of_all(trace: BatchTrace, result: Array) -> Array:
 def fill_zeros(gs: Sequence[Array | None], program: Graph) -> list[Array]:
     """The cotangents of a program's floating outputs, zeros where none arrived."""
     return [
-        _zero(atom.aval) if g is None else g
+        zeros_of(atom.aval) if g is None else g
         for g, atom in zip(gs, program.outputs, strict=True)
         if is_floating(atom.aval)
     ]

@@ -86,7 +86,11 @@ def flatten_up_to(treedef: TreeDef, other: Tree, tree: Tree) -> list[Any]:
 def map_with_path(
     f: Callable[..., Any], tree: Tree, *rest: Tree, is_leaf: IsLeaf | None = None
 ) -> Tree:
-    """`f(path, leaf, *others)` applied leaf by leaf."""
+    """`f(path, leaf, *others)` applied leaf by leaf.
+
+    >>> map_with_path(lambda path, leaf: f"{path}={leaf}", {"a": 1, "b": [2, 3]})
+    {'a': 'a=1', 'b': ['b/0=2', 'b/1=3']}
+    """
     pairs, treedef = flatten_with_path(tree, is_leaf)
     named = unflatten(treedef, [_Named(path, leaf) for path, leaf in pairs])
     return map(lambda named, *others: f(named.path, named.leaf, *others), named, *rest)
@@ -103,22 +107,38 @@ class _Named:
 
 
 def reduce(f: Callable[[Any, Any], Any], tree: Tree, *initial: Any) -> Any:
-    """`functools.reduce` over the leaves."""
+    """`functools.reduce` over the leaves.
+
+    >>> reduce(lambda a, b: a + b, {"a": 1, "b": [2, 3]})
+    6
+    """
     return functools.reduce(f, leaves(tree), *initial)
 
 
 def all(tree: Tree) -> bool:
-    """Whether every leaf is true."""
+    """Whether every leaf is true.
+
+    >>> all({"a": True, "b": [1, 0]})
+    False
+    """
     return builtins.all(leaves(tree))
 
 
 def size(tree: Tree) -> int:
-    """The number of array elements in all leaves: for parameters, the parameter count."""
+    """The number of array elements in all leaves: for parameters, the parameter count.
+
+    >>> size({"w": np.zeros((2, 3)), "b": np.zeros(3)})
+    9
+    """
     return int(sum(np.size(leaf) for leaf in leaves(tree)))
 
 
 def nbytes(tree: Tree) -> int:
-    """The number of bytes in all leaves."""
+    """The number of bytes in all leaves.
+
+    >>> nbytes({"w": np.zeros((2, 3)), "b": np.zeros(3, np.float32)})
+    60
+    """
     return int(sum(np.asarray(leaf).nbytes for leaf in leaves(tree)))
 
 

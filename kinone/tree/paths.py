@@ -20,7 +20,12 @@ def flatten_with_path(
 
 
 def treedef_paths(treedef: TreeDef) -> list[str]:
-    """The path of each leaf of a structure."""
+    """The path of each leaf of a structure.
+
+    >>> from kinone.tree import structure
+    >>> treedef_paths(structure({"a": 1, "b": [2, 3]}))
+    ['a', 'b/0', 'b/1']
+    """
     found: list[str] = []
 
     def descend(definition: TreeDef, prefix: str) -> None:
@@ -37,12 +42,20 @@ def treedef_paths(treedef: TreeDef) -> list[str]:
 
 
 def paths(tree: Tree, is_leaf: IsLeaf | None = None) -> list[str]:
-    """The path of each leaf, in the order of `leaves`."""
+    """The path of each leaf, in the order of `leaves`.
+
+    >>> paths({"a": 1, "b": [2, 3]})
+    ['a', 'b/0', 'b/1']
+    """
     return treedef_paths(structure(tree, is_leaf))
 
 
 def leaves_with_path(tree: Tree, is_leaf: IsLeaf | None = None) -> list[tuple[str, Any]]:
-    """Pairs of path and leaf."""
+    """Pairs of path and leaf.
+
+    >>> leaves_with_path({"a": 1, "b": [2, 3]})
+    [('a', 1), ('b/0', 2), ('b/1', 3)]
+    """
     return flatten_with_path(tree, is_leaf)[0]
 
 

@@ -26,7 +26,11 @@ class NodeType(NamedTuple):
 
 
 class TreeDef:
-    """The structure of a tree: comparable, hashable, printable; `*` stands for a leaf."""
+    """The structure of a tree: comparable, hashable, printable; `*` stands for a leaf.
+
+    >>> structure({"a": 1, "b": [2, None]})
+    TreeDef({'a': *, 'b': [*, None]})
+    """
 
     __slots__ = ("children", "kind", "num_leaves", "order", "static")
 
@@ -143,6 +147,15 @@ def register_pytree_node(
     children) -> node`, as in JAX; `keys(aux)` may name the children for paths.
 
     Raises `ValueError` when the class is registered already.
+
+    >>> class Interval:
+    ...     def __init__(self, low, high):
+    ...         self.low, self.high = low, high
+    >>> register_pytree_node(
+    ...     Interval, lambda i: ((i.low, i.high), None), lambda aux, ends: Interval(*ends)
+    ... )
+    >>> leaves({"range": Interval(1, 2)})
+    [1, 2]
     """
     if nodetype in node_types:
         raise ValueError(f"{nodetype.__qualname__} is registered as a tree node already")
@@ -198,7 +211,11 @@ def register_dataclass(cls: type[T]) -> type[T]:
 
 
 def flatten(tree: Tree, is_leaf: IsLeaf | None = None) -> tuple[list[Any], TreeDef]:
-    """The leaves of a tree, depth first, and its structure."""
+    """The leaves of a tree, depth first, and its structure.
+
+    >>> flatten({"a": 1, "b": [2, 3]})
+    ([1, 2, 3], TreeDef({'a': *, 'b': [*, *]}))
+    """
     leaves: list[Any] = []
     return leaves, _flatten_into(tree, leaves, is_leaf)
 
@@ -228,7 +245,11 @@ def _flatten_into(tree: Tree, leaves: list[Any], is_leaf: IsLeaf | None) -> Tree
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Tree:
-    """The inverse of `flatten`. Raises `ValueError` when the number of leaves is wrong."""
+    """The inverse of `flatten`. Raises `ValueError` when the number of leaves is wrong.
+
+    >>> unflatten(structure({"a": 1, "b": [2, 3]}), "xyz")
+    {'a': 'x', 'b': ['y', 'z']}
+    """
     leaves = list(leaves)
     if len(leaves) != treedef.num_leaves:
         raise ValueError(f"this structure has {treedef.num_leaves} leaves, got {len(leaves)}")
@@ -250,10 +271,18 @@ def _unflatten_from(treedef: TreeDef, leaves: Any) -> Tree:
 
 
 def leaves(tree: Tree, is_leaf: IsLeaf | None = None) -> list[Any]:
-    """The leaves of a tree in the order of `flatten`."""
+    """The leaves of a tree in the order of `flatten`.
+
+    >>> leaves({"a": 1, "b": [2, None, 3]})
+    [1, 2, 3]
+    """
     return flatten(tree, is_leaf)[0]
 
 
 def structure(tree: Tree, is_leaf: IsLeaf | None = None) -> TreeDef:
-    """The `TreeDef` of a tree."""
+    """The `TreeDef` of a tree.
+
+    >>> structure({"a": 1, "b": [2, 3]}) == structure({"b": [0, 0], "a": 0})
+    True
+    """
     return flatten(tree, is_leaf)[1]

@@ -151,6 +151,7 @@ def wrap(x: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
+    kn.ops.load_all()  # for what is not in the table is not traced
     seen: set[int] = set()
     for item in items:
         for name, value in getattr(getattr(item, "callspec", None), "params", {}).items():

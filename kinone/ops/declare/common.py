@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -14,8 +14,19 @@ Rule = Callable[..., Any]
 Samples = Callable[[], Sequence[Any]]
 
 
-# The types of Python's numbers; integers that no int64 holds are uint64 or objects to NumPy.
-_PYTHON_TYPES: dict[str, type] = {"i": int, "u": int, "O": int, "f": float, "c": complex}
+class Slots(TypedDict, total=False):
+    """What every constructor hands on to `Primitive`, which says what they are."""
+
+    batch: Rule | None
+    code: str | Callable[..., str] | None
+    fresh: bool | None
+    layout: Callable[..., int] | None
+    flops: float | Callable[..., float]
+    kink: Rule | None
+    samples: Samples | None
+
+
+_PYTHON_TYPES: dict[str, type] = {"i": int, "f": float, "c": complex}
 
 
 def promote(ufunc: Rule, *avals: ShapeDtype) -> np.dtype[Any]:

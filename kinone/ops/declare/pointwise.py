@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...core import Array, Primitive, ShapeDtype, ndim_of, numpy_functions, shape_dtype, shape_of
+from ...core.layout import follows
 from .common import Rule, Samples, cast, fit, promote
 
 _PLACES = {"y": 0, "x": 1, "a": 1, "b": 2, "c": 3}
@@ -47,7 +48,10 @@ def elementwise(
     *partials: Rule | None,
     impl: Rule | None = None,
     dtype: Any = None,
-    weak: bool = False,
+    code: str | None = None,
+    flops: float = 1,
+    kink: Rule | None = None,
+    weak: str | None = None,
     samples: Samples | None = None,
 ) -> Primitive:
     """Declares an elementwise primitive; it also becomes what `ufunc` does on tracers.
@@ -56,7 +60,8 @@ def elementwise(
     `impl` stands in for `ufunc` where something is faster or `ufunc` is a function of our own;
     `dtype` is the dtype of the result, or the ufunc whose promotion gives it, or a function of the
     operands' `ShapeDtype`s, where `ufunc` itself does not say. `weak` is for Python's own
-    operators: of Python numbers they make a Python number.
+    operators, as a text: of Python numbers they make a Python number. `code`, `flops` and `kink`
+    are slots of `Primitive`; what has the code "{0}" hands its operand on.
     """
     run = impl or ufunc
     derive: Rule
@@ -74,7 +79,7 @@ def elementwise(
 
     def shape(*avals: ShapeDtype) -> ShapeDtype:
         out = np.broadcast_shapes(*[aval.shape for aval in avals])
-        adapts = weak and all(aval.weak for aval in avals)
+        adapts = weak is not None and all(aval.weak for aval in avals)
         return ShapeDtype(out, derive(*avals), adapts)
 
     def reverse(wanted: Sequence[bool], y: Array, xs: Sequence[Array], params: Any) -> Rule:
@@ -126,6 +131,11 @@ def elementwise(
         vjp=reverse if differentiable else None,
         jvp=forward if differentiable else None,
         batch=batch,
+        code=code,
+        fresh=code != "{0}",
+        layout=follows if code != "{0}" else None,
+        flops=flops,
+        kink=kink,
         elementwise=True,
         weak=weak,
         samples=samples,

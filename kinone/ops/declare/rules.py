@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from ... import source
 from ...core import Array, Primitive, is_inexact, shape_dtype
 from ...errors import MissingRuleError
-from .common import Rule, Samples, cast, zeros
+from .common import Rule, Slots, cast, zeros
 
 
 def linear(
@@ -17,9 +17,7 @@ def linear(
     *,
     shape: Rule,
     transpose: Rule,
-    batch: Rule | None = None,
-    code: Any = None,
-    samples: Samples | None = None,
+    **slots: Unpack[Slots],
 ) -> Primitive:
     """Declares a primitive that is linear in its first operand, with any further operands as data.
 
@@ -43,9 +41,7 @@ def linear(
         refuse_data([t is not None for t in tangents[1:]])
         return made(tangents[0], *xs[1:], **params)
 
-    made = Primitive(
-        name, impl, shape=shape, vjp=reverse, jvp=forward, batch=batch, code=code, samples=samples
-    )
+    made = Primitive(name, impl, shape=shape, vjp=reverse, jvp=forward, **slots)
     return made
 
 
@@ -56,9 +52,7 @@ def bilinear(
     shape: Rule,
     left: Rule,
     right: Rule,
-    batch: Rule | None = None,
-    code: Any = None,
-    samples: Samples | None = None,
+    **slots: Unpack[Slots],
 ) -> Primitive:
     """Declares a primitive that is linear in each of its two operands: a product.
 
@@ -90,9 +84,7 @@ def bilinear(
             return from_b
         return from_a if from_b is None else from_a + from_b
 
-    made = Primitive(
-        name, impl, shape=shape, vjp=reverse, jvp=forward, batch=batch, code=code, samples=samples
-    )
+    made = Primitive(name, impl, shape=shape, vjp=reverse, jvp=forward, **slots)
     return made
 
 
@@ -106,11 +98,9 @@ def primitive(
     shape: Rule,
     vjp: Rule,
     jvp: Rule,
-    batch: Rule | None = None,
     multiple: bool = False,
     fill: bool = True,
-    code: Any = None,
-    samples: Samples | None = None,
+    **slots: Unpack[Slots],
 ) -> Primitive:
     """Declares a primitive by its rules.
 
@@ -148,17 +138,7 @@ def primitive(
         ]
         return jvp(y, *xs, **params)(*filled)
 
-    return Primitive(
-        name,
-        impl,
-        shape=shape,
-        vjp=reverse,
-        jvp=forward,
-        batch=batch,
-        code=code,
-        multiple=multiple,
-        samples=samples,
-    )
+    return Primitive(name, impl, shape=shape, vjp=reverse, jvp=forward, multiple=multiple, **slots)
 
 
 def constant(
@@ -166,20 +146,8 @@ def constant(
     impl: Rule,
     *,
     shape: Rule,
-    batch: Rule | None = None,
     multiple: bool = False,
-    code: Any = None,
-    samples: Samples | None = None,
+    **slots: Unpack[Slots],
 ) -> Primitive:
     """Declares a primitive whose result does not vary with small changes of its operands."""
-    return Primitive(
-        name,
-        impl,
-        shape=shape,
-        vjp=None,
-        jvp=None,
-        batch=batch,
-        code=code,
-        multiple=multiple,
-        samples=samples,
-    )
+    return Primitive(name, impl, shape=shape, vjp=None, jvp=None, multiple=multiple, **slots)

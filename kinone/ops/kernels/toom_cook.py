@@ -21,7 +21,7 @@ points: Barabasz et al., "Error analysis and improving the accuracy of Winograd 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy import add, multiply, subtract
@@ -33,8 +33,7 @@ Lines = Sequence[Array] | Array
 Transform = Callable[[Lines, Lines, Array], None]
 
 
-@dataclass(frozen=True)
-class Algorithm:
+class Algorithm(NamedTuple):
     """One axis of a convolution with 3 taps: its transforms, and G (taps, 3)."""
 
     stride: int

@@ -5,11 +5,12 @@ complex matrices too.
 """
 
 from .chains import cross, matrix_power, multi_dot, outer
+from .eigen import eig, eigvals
 from .factor import cholesky, qr
 from .norms import matrix_norm, norm, vector_norm
 from .pseudo import cond, lstsq, matrix_rank, pinv
 from .solve import det, inv, slogdet, solve, tensorinv, tensorsolve
-from .spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
+from .spectral import eigh, eigvalsh, svd, svdvals
 
 __all__ = [
     "cholesky",

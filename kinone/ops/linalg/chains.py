@@ -22,7 +22,12 @@ implements(np.linalg.vecdot)(products.vecdot)
 
 @implements(np.linalg.outer)
 def outer(x1: Array, x2: Array, /) -> Array:
-    """All products of the elements of two vectors. Raises `ValueError` for other operands."""
+    """All products of the elements of two vectors. Raises `ValueError` for other operands.
+
+    >>> outer(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    array([[3., 4.],
+           [6., 8.]])
+    """
     x1, x2 = as_array(x1), as_array(x2)
     if ndim_of(x1) != 1 or ndim_of(x2) != 1:
         raise ValueError(
@@ -34,7 +39,11 @@ def outer(x1: Array, x2: Array, /) -> Array:
 
 @implements(np.linalg.cross)
 def cross(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
-    """The cross product of vectors of three elements along an axis."""
+    """The cross product of vectors of three elements along an axis.
+
+    >>> cross(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
+    array([0., 0., 1.])
+    """
     x1, x2 = as_array(x1), as_array(x2)
     lengths = shape_of(x1)[axis], shape_of(x2)[axis]
     if lengths != (3, 3):
@@ -51,6 +60,9 @@ def multi_dot(arrays: Sequence[Array], *, out: None = None) -> Array:
 
     The first and the last may be vectors. Raises `ValueError` for fewer than two, `LinAlgError`
     for other operands.
+
+    >>> multi_dot([np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0])])
+    array([3., 7.])
     """
     arrays = [as_array(a) for a in arrays]
     count = len(arrays)
@@ -85,6 +97,10 @@ def matrix_power(a: Array, n: int) -> Array:
     """The n-th power of square matrices; of their inverses where n is negative.
 
     By squaring, so with about log₂ n products. Raises `TypeError` when n is no integer.
+
+    >>> matrix_power(np.array([[1.0, 1.0], [0.0, 1.0]]), 3)
+    array([[1., 3.],
+           [0., 1.]])
     """
     a = squares(a)
     try:

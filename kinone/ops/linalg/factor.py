@@ -185,6 +185,11 @@ def qr(a: Array, mode: str = "reduced") -> Any:
     columns that complete Q are an arbitrary basis; their derivative is that of the plane which
     they span, right for whatever does not depend on the basis. Raises `ValueError` for another
     mode; "raw", LAPACK's own form, has no derivative and raises `MissingRuleError`.
+
+    >>> q, r = qr(np.array([[2.0, 1.0], [0.0, 3.0]]))
+    >>> np.abs(r)
+    array([[2., 1.],
+           [0., 3.]])
     """
     if mode in ("f", "full", "e", "economic"):
         warnings.warn(f"The {mode!r} option is deprecated.", DeprecationWarning, stacklevel=2)

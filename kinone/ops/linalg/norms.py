@@ -9,6 +9,7 @@ import numpy as np
 
 from ...core import Array, implements, ndim_of, shape_of
 from ..axes import as_array, normalize_axes, normalize_axis
+from ..transcendental import root
 from .matrices import real
 from .spectral import svd
 
@@ -18,12 +19,10 @@ def _inexact(x: Array) -> Array:
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
-def _root(x: Array, exponent: float = 0.5) -> Array:
+def _root(x: Array, exponent: float) -> Array:
     """A root, whose derivative at 0 is 0 instead of infinite."""
     zero = x == 0
-    safe = np.where(zero, 1, x)
-    root = np.sqrt(safe) if exponent == 0.5 else np.power(safe, exponent)
-    return np.where(zero, 0, root)
+    return np.where(zero, 0, np.power(np.where(zero, 1, x), exponent))
 
 
 def _length(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
@@ -31,7 +30,7 @@ def _length(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
     squares = x * x
     if x.dtype.kind == "c":
         squares = np.square(real(x)) + np.square(np.imag(x))
-    return _root(np.sum(squares, axis=axis, keepdims=keepdims))
+    return root(np.sum(squares, axis=axis, keepdims=keepdims))
 
 
 @implements(np.linalg.norm)
@@ -115,7 +114,11 @@ def _of_matrices(x: Array, ord: Any, row: int, column: int) -> Array:
 
 @implements(np.linalg.vector_norm)
 def vector_norm(x: Array, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Array:
-    """The norm of vectors along one axis or several, all by default; see `norm`."""
+    """The norm of vectors along one axis or several, all by default; see `norm`.
+
+    >>> float(vector_norm(np.array([3.0, 4.0])))
+    5.0
+    """
     x = _inexact(x)
     ndim = ndim_of(x)
     axes = normalize_axes(axis, ndim)
@@ -129,5 +132,9 @@ def vector_norm(x: Array, /, *, axis: Any = None, keepdims: bool = False, ord: A
 
 @implements(np.linalg.matrix_norm)
 def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:
-    """The norm of matrices (…, m, n); see `norm`."""
+    """The norm of matrices (…, m, n); see `norm`.
+
+    >>> float(matrix_norm(np.array([[3.0, 0.0], [0.0, 4.0]])))
+    5.0
+    """
     return norm(x, ord, axis=(-2, -1), keepdims=keepdims)

@@ -81,6 +81,10 @@ def pinv(a: Array, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np
 
     Singular values up to `rcond` (`rtol`) times the largest count as 0. The derivative supposes
     that the rank stays as it is.
+
+    >>> pinv(np.diag([4.0, 0.0]))
+    array([[0.25, 0.  ],
+           [0.  , 0.  ]])
     """
     a = matrices(a)
     if rcond is not None and rtol is not np._NoValue:
@@ -108,6 +112,10 @@ def lstsq(a: Array, b: Array, rcond: float | None = None) -> tuple[Array, Array,
     cannot depend on numbers: the residuals, ‖a x - b‖² for each column, are there whenever
     m > n, also where the rank is less than n. The derivative supposes that the rank stays as it
     is. Raises `LinAlgError` when the shapes do not fit.
+
+    >>> x, *_ = lstsq(np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), np.array([1.0, 3.0, 5.0]))
+    >>> np.round(x, 6)
+    array([1., 2.])
     """
     a, b = as_array(a), as_array(b)
     columns = b[:, None] if ndim_of(b) == 1 else b
@@ -140,7 +148,11 @@ def lstsq(a: Array, b: Array, rcond: float | None = None) -> tuple[Array, Array,
 
 @implements(np.linalg.matrix_rank)
 def matrix_rank(A: Array, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Array:
-    """The number of singular values above `tol`, or above `rtol` times the largest; constant."""
+    """The number of singular values above `tol`, or above `rtol` times the largest; constant.
+
+    >>> int(matrix_rank(np.array([[1.0, 2.0], [2.0, 4.0]])))
+    1
+    """
     if rtol is not None and tol is not None:
         raise ValueError("`tol` and `rtol` can't be both set.")
     A = stop_gradient(as_array(A))
@@ -164,6 +176,9 @@ def cond(x: Array, p: Any = None) -> Array:
 
     None and 2 stand for the ratio of the largest to the smallest singular value, -2 for its
     inverse. That of a singular matrix is infinite. Raises `LinAlgError` for empty matrices.
+
+    >>> float(cond(np.diag([4.0, 2.0])))
+    2.0
     """
     x = matrices(x)
     if 0 in shape_of(x)[-2:]:

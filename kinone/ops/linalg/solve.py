@@ -122,6 +122,10 @@ def inv(a: Array) -> Array:
     """The inverses of square matrices (…, n, n). Raises `LinAlgError` for singular ones.
 
     `solve(a, b)` is faster and more accurate than `inv(a) @ b`.
+
+    >>> inv(np.diag([2.0, 4.0]))
+    array([[0.5 , 0.  ],
+           [0.  , 0.25]])
     """
     return inv_p(squares(a))
 
@@ -282,6 +286,10 @@ def slogdet(a: Array) -> Any:
 
     The derivative of the logarithm is a⁻ᵀ; of a singular matrix there is none, and asking for it
     raises `LinAlgError`.
+
+    >>> sign, logarithm = slogdet(np.diag([-1.0, 1.0]))
+    >>> float(sign), float(logarithm)
+    (-1.0, 0.0)
     """
     return SlogdetResult(*slogdet_p(squares(a)))
 
@@ -291,7 +299,11 @@ def slogdet(a: Array) -> Any:
 
 @implements(np.linalg.tensorinv)
 def tensorinv(a: Array, ind: int = 2) -> Array:
-    """The inverse of the map that `tensordot(a, ·, ind)` is."""
+    """The inverse of the map that `tensordot(a, ·, ind)` is.
+
+    >>> tensorinv(2.0 * np.eye(4).reshape(2, 2, 2, 2)).shape
+    (2, 2, 2, 2)
+    """
     a = as_array(a)
     if ind <= 0:
         raise ValueError("Invalid ind argument.")
@@ -303,7 +315,12 @@ def tensorinv(a: Array, ind: int = 2) -> Array:
 
 @implements(np.linalg.tensorsolve)
 def tensorsolve(a: Array, b: Array, axes: Any = None) -> Array:
-    """x with `tensordot(a, x, x.ndim) == b`; `axes` of `a` are moved to its end before."""
+    """x with `tensordot(a, x, x.ndim) == b`; `axes` of `a` are moved to its end before.
+
+    >>> tensorsolve(2.0 * np.eye(4).reshape(2, 2, 2, 2), np.ones((2, 2)))
+    array([[0.5, 0.5],
+           [0.5, 0.5]])
+    """
     a, b = as_array(a), as_array(b)
     order = list(range(ndim_of(a)))
     for k in axes or ():

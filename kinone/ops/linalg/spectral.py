@@ -1,4 +1,4 @@
-"""Singular values, eigenvalues and their vectors.
+"""Singular values, eigenvalues of Hermitian matrices, and their vectors.
 
 Where two eigenvalues (or singular values) are equal their vectors are any basis of a plane, and
 have no derivative: the part of the rules that would divide by the distance of the two is left out,
@@ -24,7 +24,6 @@ from .matrices import (
     embedded,
     floating,
     hermitian,
-    lower,
     matrices,
     real,
     real_dtype,
@@ -34,7 +33,6 @@ from .matrices import (
 
 SVDResult: Any = type(np.linalg.svd(np.eye(1)))
 EighResult: Any = type(np.linalg.eigh(np.eye(1)))
-EigResult: Any = type(np.linalg.eig(np.eye(1)))
 
 # ---- singular values -----------------------------------------------------------------------------
 
@@ -191,7 +189,11 @@ def svd(
 
 @implements(np.linalg.svdvals)
 def svdvals(x: Array, /) -> Array:
-    """The singular values of matrices (…, m, n), descending."""
+    """The singular values of matrices (…, m, n), descending.
+
+    >>> svdvals(np.diag([3.0, 4.0]))
+    array([4., 3.])
+    """
     return svd(x, compute_uv=False)
 
 
@@ -212,7 +214,7 @@ def _eigh_shape(a: ShapeDtype, *, uplo: str) -> tuple[ShapeDtype, ShapeDtype]:
     return ShapeDtype(a.shape[:-1], real_dtype(dtype)), ShapeDtype(a.shape, dtype)
 
 
-def _gaps(w: Array) -> Array:
+def gaps(w: Array) -> Array:
     """1 / (w_j - w_i), 0 where the two are equal."""
     return safe_inverse(w[..., None, :] - w[..., :, None])
 
@@ -221,7 +223,7 @@ def _eigh_vjp(y: tuple[Array, Array], a: Array, *, uplo: str) -> Any:
     w, v = y
 
     def pullback(gs: tuple[Array, Array]) -> tuple[Array]:
-        inner = embedded(gs[0]) + _gaps(w) * matmul(adjoint(v), conjugate(gs[1]))
+        inner = embedded(gs[0]) + gaps(w) * matmul(adjoint(v), conjugate(gs[1]))
         of_a = hermitian(matmul(matmul(v, inner), adjoint(v)))
         return (cast(conjugate(of_a), a.dtype),)
 
@@ -233,7 +235,7 @@ def _eigh_jvp(y: tuple[Array, Array], a: Array, *, uplo: str) -> Any:
 
     def pushforward(t: Array) -> tuple[Array, Array]:
         e = matmul(matmul(adjoint(v), hermitian(t)), v)
-        return real(diagonal(e)), matmul(v, _gaps(w) * e)
+        return real(diagonal(e)), matmul(v, gaps(w) * e)
 
     return pushforward
 
@@ -280,6 +282,10 @@ def eigh(a: Array, UPLO: str = "L") -> Any:
     `UPLO` says which triangle of `a` is read. The derivative with respect to `a` is Hermitian, as
     if (a + aᴴ) / 2 were taken, where `a` is so, and else that of the triangle; the part of equal
     eigenvalues' vectors is left out.
+
+    >>> w, v = eigh(np.array([[2.0, 0.0], [0.0, 1.0]]))
+    >>> w
+    array([1., 2.])
     """
     uplo = UPLO.upper()
     if uplo not in ("L", "U"):
@@ -289,100 +295,9 @@ def eigh(a: Array, UPLO: str = "L") -> Any:
 
 @implements(np.linalg.eigvalsh)
 def eigvalsh(a: Array, UPLO: str = "L") -> Array:
-    """The eigenvalues of Hermitian matrices, ascending; see `eigh`."""
+    """The eigenvalues of Hermitian matrices, ascending; see `eigh`.
+
+    >>> eigvalsh(np.array([[2.0, 0.0], [0.0, 1.0]]))
+    array([1., 2.])
+    """
     return eigh(a, UPLO)[0]
-
-
-# ---- eigenvalues of any square matrix ------------------------------------------------------------
-
-
-def _eig(a: Array) -> tuple[Array, Array]:
-    """Eigenvalues and eigenvectors, in complex numbers even where all of them are real."""
-    w, v = np.linalg.eig(a)
-    dtype = np.result_type(v.dtype, np.complex64)
-    return w.astype(dtype), v.astype(dtype)
-
-
-def _eig_shape(a: ShapeDtype) -> tuple[ShapeDtype, ShapeDtype]:
-    dtype = np.result_type(floating(a), np.complex64)
-    return ShapeDtype(a.shape[:-1], dtype), ShapeDtype(a.shape, dtype)
-
-
-def _pivots(v: Array) -> tuple[Array, Array]:
-    """Where each eigenvector's largest real element is, and 1 / its value.
-
-    LAPACK scales the vectors to length 1, and turns them until their largest element is real; so
-    it stays real, and that settles the phase of the derivative.
-    """
-    if shape_of(v)[-2] == 0:
-        return np.zeros(shape_of(v), bool), np.zeros(shape_of(v)[:-1], real_dtype(v.dtype))
-    size = np.where(np.imag(v) == 0, np.abs(np.real(v)), 0)
-    place = np.argmax(size, axis=-2)
-    chosen = np.arange(shape_of(v)[-2])[:, None] == place[..., None, :]
-    return chosen, safe_inverse(np.sum(np.where(chosen, np.real(v), 0), axis=-2))
-
-
-def _eig_vjp(y: tuple[Array, Array], a: Array) -> Any:
-    w, v = y
-
-    def pullback(gs: tuple[Array, Array]) -> tuple[Array]:
-        of_w, of_v = np.conj(gs[0]), np.conj(gs[1])
-        vh = adjoint(v)
-        mixed = matmul(vh, of_v)
-        own = diagonal(mixed)
-        chosen, inverse = _pivots(v)
-        rows = matmul(chosen.astype(v.dtype).mT, v)  # of each vector's pivot
-        moved = mixed - matmul(vh, v) * np.real(own)[..., None, :]
-        moved = moved - 1j * np.conj(rows.mT) * (np.imag(own) * inverse)[..., None, :]
-        inner = embedded(of_w) + np.conj(_gaps(w)) * moved
-        of_a = np.linalg.solve(vh, matmul(inner, vh))
-        return (cast(np.conj(of_a), a.dtype),)
-
-    return pullback
-
-
-def _eig_jvp(y: tuple[Array, Array], a: Array) -> Any:
-    w, v = y
-
-    def pushforward(t: Array) -> tuple[Array, Array]:
-        e = np.linalg.solve(v, matmul(t, v))
-        of_v = matmul(v, _gaps(w) * e)
-        length = np.sum(np.real(np.conj(v) * of_v), axis=-2)
-        chosen, inverse = _pivots(v)
-        phase = np.sum(np.where(chosen, np.imag(of_v), 0), axis=-2) * inverse
-        return diagonal(e), of_v - v * (length + 1j * phase)[..., None, :]
-
-    return pushforward
-
-
-eig_p: Primitive = primitive(
-    "eig",
-    _eig,
-    shape=_eig_shape,
-    vjp=_eig_vjp,
-    jvp=_eig_jvp,
-    batch=lambda size, batched, a: eig_p(a),
-    multiple=True,
-    samples=lambda: [
-        Sample((values(3, 3) + np.diag([0.0, 3.0, 6.0]),)),
-        Sample((np.array([[1.0, 2.0], [-3.0, 0.5]]),)),
-        Sample((lower(values(2, 2, 2)) + 0.3,)),
-    ],
-)
-
-
-@implements(np.linalg.eig)
-def eig(a: Array) -> Any:
-    """Eigenvalues w and eigenvectors V of square matrices: a V = V diag(w).
-
-    Of traced matrices both are complex, for whether all are real is a matter of numbers. The
-    vectors have length 1 and a largest element that is real, which settles their derivative; the
-    part of equal eigenvalues' vectors is left out.
-    """
-    return EigResult(*eig_p(squares(a)))
-
-
-@implements(np.linalg.eigvals)
-def eigvals(a: Array) -> Array:
-    """The eigenvalues of square matrices, complex for traced ones; see `eig`."""
-    return eig(a)[0]

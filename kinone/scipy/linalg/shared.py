@@ -30,13 +30,22 @@ def _refuse(name: str, **options: Any) -> None:
 
 @composed(scipy.linalg.det)
 def det(a: Array, overwrite_a: bool = False, check_finite: bool = True) -> Array:
-    """The determinants of square matrices."""
+    """The determinants of square matrices.
+
+    >>> det(np.diag([2.0, 3.0]))
+    np.float64(6.0)
+    """
     return np.linalg.det(a)
 
 
 @composed(scipy.linalg.inv)
 def inv(a: Array, overwrite_a: bool = False, check_finite: bool = True, **structure: Any) -> Array:
-    """The inverses of square matrices; `assume_a` and `lower` need all of a traced one."""
+    """The inverses of square matrices; `assume_a` and `lower` need all of a traced one.
+
+    >>> inv(np.diag([2.0, 4.0]))
+    array([[0.5 , 0.  ],
+           [0.  , 0.25]])
+    """
     _refuse("inv", **structure)
     return np.linalg.inv(a)
 
@@ -52,7 +61,11 @@ def solve(
     assume_a: str | None = None,
     transposed: bool = False,
 ) -> Array:
-    """x with a @ x = b, or aᵀ @ x = b if `transposed`; a traced `a` is read as a whole."""
+    """x with a @ x = b, or aᵀ @ x = b if `transposed`; a traced `a` is read as a whole.
+
+    >>> solve(np.diag([2.0, 4.0]), np.array([1.0, 1.0]))
+    array([0.5 , 0.25])
+    """
     if assume_a not in (None, "gen", "general"):
         # Of a symmetric matrix one triangle is read, so the other has no derivative.
         a = _filled(a, lower, assume_a)
@@ -78,7 +91,11 @@ def pinv(
     return_rank: bool = False,
     check_finite: bool = True,
 ) -> Array:
-    """The pseudo-inverse; singular values up to `rtol` times the largest count as 0."""
+    """The pseudo-inverse; singular values up to `rtol` times the largest count as 0.
+
+    >>> pinv(np.array([[2.0], [0.0]]))
+    array([[0.5, 0. ]])
+    """
     _refuse("pinv", atol=atol, return_rank=return_rank)
     if rtol is None:
         rtol = max(shape_of(a)[-2:]) * float(np.finfo(a.dtype).eps)
@@ -93,7 +110,11 @@ def norm(
     keepdims: bool = False,
     check_finite: bool = True,
 ) -> Array:
-    """Norms of vectors and matrices; of all elements where there is neither `ord` nor `axis`."""
+    """Norms of vectors and matrices; of all elements where there is neither `ord` nor `axis`.
+
+    >>> norm(np.array([3.0, 4.0]))
+    5.0
+    """
     return np.linalg.norm(a, ord, axis, keepdims)
 
 
@@ -108,7 +129,11 @@ def eigh(
     subset_by_value: Any = None,
     **how: Any,
 ) -> Any:
-    """Eigenvalues and eigenvectors of a Hermitian matrix; not of a pair of traced ones."""
+    """Eigenvalues and eigenvectors of a Hermitian matrix; not of a pair of traced ones.
+
+    >>> eigh(np.diag([2.0, 3.0]))[0]
+    array([2., 3.])
+    """
     _refuse("eigh", b=b, subset_by_index=subset_by_index, subset_by_value=subset_by_value)
     side: Any = "L" if lower else "U"
     if eigvals_only:
@@ -119,7 +144,11 @@ def eigh(
 
 @composed(scipy.linalg.eigvalsh)
 def eigvalsh(a: Array, b: Array | None = None, *, lower: bool = True, **how: Any) -> Array:
-    """The eigenvalues of a Hermitian matrix."""
+    """The eigenvalues of a Hermitian matrix.
+
+    >>> eigvalsh(np.diag([2.0, 3.0]))
+    array([2., 3.])
+    """
     return eigh(a, b, lower=lower, eigvals_only=True, **how)
 
 
@@ -132,7 +161,11 @@ def svd(
     check_finite: bool = True,
     lapack_driver: str = "gesdd",
 ) -> Any:
-    """The singular value decomposition (U, s, Vᴴ), or s alone."""
+    """The singular value decomposition (U, s, Vᴴ), or s alone.
+
+    >>> svd(np.diag([2.0, 3.0]), compute_uv=False)
+    array([3., 2.])
+    """
     if not compute_uv:
         return np.linalg.svd(a, compute_uv=False)
     return tuple(np.linalg.svd(a, full_matrices))
@@ -140,7 +173,11 @@ def svd(
 
 @composed(scipy.linalg.svdvals)
 def svdvals(a: Array, overwrite_a: bool = False, check_finite: bool = True) -> Array:
-    """The singular values, largest first."""
+    """The singular values, largest first.
+
+    >>> svdvals(np.diag([2.0, 3.0]))
+    array([3., 2.])
+    """
     return np.linalg.svd(a, compute_uv=False)
 
 
@@ -156,7 +193,11 @@ def qr(
     pivoting: bool = False,
     check_finite: bool = True,
 ) -> Any:
-    """The decomposition a = Q R; `(R,)` for `mode="r"`, as in SciPy."""
+    """The decomposition a = Q R; `(R,)` for `mode="r"`, as in SciPy.
+
+    >>> [factor.shape for factor in qr(np.ones((3, 2)), mode="economic")]
+    [(3, 2), (2, 2)]
+    """
     _refuse("qr", pivoting=pivoting, mode=None if mode in _QR else mode)
     numpys: Any = _QR[mode]
     if mode == "r":
@@ -170,7 +211,12 @@ def qr(
 
 @composed(scipy.linalg.block_diag)
 def block_diag(*arrs: Array) -> Array:
-    """The matrix with these blocks on its diagonal, and zeros elsewhere."""
+    """The matrix with these blocks on its diagonal, and zeros elsewhere.
+
+    >>> block_diag(np.ones((1, 2)), 3.0)
+    array([[1., 1., 0.],
+           [0., 0., 3.]])
+    """
     blocks = [np.atleast_2d(as_array(each)) for each in arrs]
     widths = [shape_of(each)[1] for each in blocks]
     rows = [

@@ -149,7 +149,12 @@ def cholesky(
 def cho_factor(
     a: Array, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
 ) -> tuple[Array, bool]:
-    """The Cholesky factor for `cho_solve`, and whether it is the lower one."""
+    """The Cholesky factor for `cho_solve`, and whether it is the lower one.
+
+    >>> factor, lower = cho_factor(np.diag([4.0, 9.0]), lower=True)
+    >>> cho_solve((factor, lower), np.array([4.0, 9.0]))
+    array([1., 1.])
+    """
     return cholesky(a, lower), lower
 
 

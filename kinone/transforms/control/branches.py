@@ -11,7 +11,7 @@ from ... import source, tree
 from ...core import Array, ShapeDtype, Tracer, is_number, leaf_error, shape_dtype
 from ...errors import ControlFlowError
 from ...graph import Graph, evaluate, staging, trace_flat
-from .common import TracedTree, differs, kind, peek
+from .common import TracedTree, differs, peek, watched
 from .cond_primitive import cond_p
 
 
@@ -24,8 +24,10 @@ def cond(
     """`true_fun(*operands)` where `pred`, a scalar, is true, otherwise `false_fun(*operands)`.
 
     One of the two runs. In a traced function both are traced, and must return the same tree of the
-    same shapes and dtypes. Where `pred` differs between the examples of a `vmap` both run, and each
-    example takes its result.
+    same shapes and dtypes. Where `pred` differs between the examples of a `vmap` both run on the
+    whole batch, each unless no example takes it, and each example takes its result: it costs the
+    time of both. An example computes nothing in the branch that it does not take, which runs on
+    operands of one that does: a NaN or a division by zero there stays out of the derivatives.
 
     Raises `ControlFlowError` (a `TypeError`) when `pred` is no scalar or the results differ in
     kind.
@@ -47,7 +49,8 @@ def cond(
 def switch(index: Array, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
     """`branches[index](*operands)`; an index out of range counts as the nearest one that exists.
 
-    See `cond` for what happens in traced functions and under `vmap`.
+    See `cond` for what happens in traced functions and under `vmap`. Raises `ControlFlowError` (a
+    `TypeError`) when `index` is no integer, there are no branches, or their results differ in kind.
 
         >>> switch(2, [lambda x: x, lambda x: 2 * x, lambda x: 3 * x], 5)
         15
@@ -65,7 +68,7 @@ def _branch(
 ) -> Any:
     value = peek(index)
     if value is not None and not staging() and not differs(index):
-        return branches[min(max(int(value), 0), len(branches) - 1)](*operands)
+        return watched(branches[min(max(int(value), 0), len(branches) - 1)])(*operands)
     # Where the examples of a vmap take different branches, too: each derivative then stays with its
     # branch, and a NaN of the one not taken does not get into the other.
     return _staged_branch(name, index, branches, operands)
@@ -108,7 +111,7 @@ def _staged_branch(
         def fun(*xs: Array, own: list[int] = own, program: Graph = each.program) -> list[Array]:
             return evaluate(program, [*[xs[i] for i in own], *xs[len(captured) :]])
 
-        kinds_in = [kind(x) for x in captured.values()] + avals
+        kinds_in = [shape_dtype(x) for x in captured.values()] + avals
         closed.append(trace_flat(fun, kinds_in, each.program.name)[0])
     results = cond_p(index, *captured.values(), *leaves, branches=tuple(closed))
     return tree.unflatten(first.out_tree, results)

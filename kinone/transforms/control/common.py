@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ... import source, tree
-from ...core import Array, ShapeDtype, Tracer, is_number, leaf_error, shape_dtype
-from ...errors import ControlFlowError
-from ...graph import evaluate, trace_flat
+from ...core import Array, ShapeDtype, Tracer, is_number, leaf_error, observe, shape_dtype
+from ...errors import ControlFlowError, TracerConversionError
+from ...graph import evaluate, graph, trace_flat
 from ...ops.declare import result_type
 from ...ops.shape import astype
 from ..batch import BatchTracer
@@ -37,6 +37,28 @@ def differs(value: Array) -> bool:
 
 def name_of(fun: Callable[..., Any]) -> str:
     return getattr(fun, "__name__", type(fun).__name__)
+
+
+def watched(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """A body that reports what it does with plain arrays to those who watch each operation.
+
+    Plain NumPy tells nobody, so the body is traced and its program run, in each trip. One that
+    looks at the numbers, which a program has not, runs as it is.
+    """
+    if not observe.active():
+        return fun
+
+    def run(*args: Any) -> Any:
+        if any(isinstance(leaf, Tracer) for leaf in tree.leaves(args)):
+            return fun(*args)
+        try:
+            program = graph(fun)(*args)
+        except TracerConversionError:
+            return fun(*args)
+        return program(*args)
+
+    run.__name__ = name_of(fun)
+    return run
 
 
 def kind(x: Array) -> ShapeDtype:
@@ -85,8 +107,9 @@ class TracedTree:
         return tree.unflatten(self.out_tree, [atom.aval for atom in self.program.outputs])
 
 
-def check_carry(name: str, before: Any, after: Any) -> None:
-    """Raises with a table unless the carry has kept its tree, shapes and dtypes."""
+def check_carry(name: str, before: Any, after: Any) -> Any:
+    """Raises with a table unless the carry has kept its tree, shapes and dtypes. An array of
+    it goes on as an array of its dtype where the body has made a Python number of it."""
     old, old_tree = tree.flatten(before)
     new, new_tree = tree.flatten(after)
     if old_tree != new_tree:
@@ -94,19 +117,36 @@ def check_carry(name: str, before: Any, after: Any) -> None:
             f"the body of {name} changes the tree of the carry, at {source.here()}\n"
             + tree.diff(before, after)
         )
-    rows = []
-    for path, x, y in zip(tree.treedef_paths(old_tree), old, new, strict=True):
+    rows, kept = [], list(new)
+    for i, (path, x, y) in enumerate(zip(tree.treedef_paths(old_tree), old, new, strict=True)):
         if not is_number(y):
             raise leaf_error(path or "the carry", y, name)
         was, now = shape_dtype(x), shape_dtype(y)
         if was.shape != now.shape or not _becomes(was, now):
             rows.append(f"\n  {path or 'carry'}: {was} goes in, {now} comes out")
+        elif was.dtype != now.dtype and not was.weak and not isinstance(y, ShapeDtype):
+            kept[i] = astype(y, was.dtype)
     if rows:
         raise ControlFlowError(
             f"the body of {name} changes the kind of the carry, at {source.here()}{''.join(rows)}\n"
             "  Start with an array of that shape and dtype, or convert it back with "
             "y.astype(x.dtype)."
         )
+    return tree.unflatten(new_tree, kept)
+
+
+def settled(before: Any, after: Any) -> Any:
+    """The carry of the first trip, with Python numbers in the dtype that the body has made of them;
+    None where that changes nothing."""
+    old, structure = tree.flatten(before)
+    kinds = [shape_dtype(y).dtype for y in tree.leaves(after)]
+    changes = [shape_dtype(x).dtype != dtype for x, dtype in zip(old, kinds, strict=True)]
+    if not any(changes):
+        return None
+    return tree.unflatten(
+        structure,
+        [astype(x, k) if c else x for x, k, c in zip(old, kinds, changes, strict=True)],
+    )
 
 
 def _becomes(was: ShapeDtype, now: ShapeDtype) -> bool:

@@ -6,15 +6,17 @@ the forward program of the branch that is taken, and its backward program afterw
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...core import Array, Primitive, ShapeDtype, shape_dtype
-from ...graph import Graph, evaluate, trace_flat
+from ...graph import Graph, evaluate
 from ...ops.samples import Sample, values
-from ..records import choose_p, placeholder
+from ..calls import by_run
+from ..records import choose_p
 from ..split import (
     batched,
     fill_zeros,
@@ -24,6 +26,7 @@ from ..split import (
     is_opaque,
     pushforward,
 )
+from .bodies import lent, nothing, program, recomputed
 
 
 def _impl(index: Array, *operands: Array, branches: Sequence[Callable[..., Any]]) -> Any:
@@ -39,63 +42,84 @@ def _shape(
 def _run_vjp(wanted: Sequence[bool], xs: Sequence[Array], params: dict[str, Any]) -> Any:
     index, *operands = xs
     branches: tuple[Graph, ...] = params["branches"]
-    pairs = [forward_backward(branch, wanted[1:]) for branch in branches]
     count = len(branches[0].outputs)
+    # As residuals, Python numbers would become arrays, and the results take another dtype.
+    avals = [shape_dtype(x) for x in operands]
+    weak = [place for place, aval in enumerate(avals) if aval.weak]
+    pairs = [recomputed(*forward_backward(branch, wanted[1:]), count, weak) for branch in branches]
     kept = [[atom.aval for atom in forward.outputs[count:]] for forward, _ in pairs]
-    # All branches return the residuals of all: their own, and zeros for the others'.
+    slots, places = _shared(kept)
     forwards = [
-        _trace(
-            lambda *leaves, i=i, forward=forward: _padded(
-                i, kept, evaluate(forward, leaves), count
-            ),
-            [shape_dtype(x) for x in operands],
-            forward.name,
-        )
-        for i, (forward, _) in enumerate(pairs)
+        program(functools.partial(_keeping, forward, slots, own, count), avals, forward.name)
+        for (forward, _), own in zip(pairs, places, strict=True)
     ]
     results = cond_p(index, *operands, branches=tuple(forwards))
     residuals = results[count:]
-    avals = [aval for each in kept for aval in each] + floating(branches[0])
+    numbers = [operands[place] for place in weak]
+    avals = [*map(shape_dtype, numbers), *slots, *floating(branches[0])]
+    places = [[*range(len(weak)), *[len(weak) + place for place in own]] for own in places]
     backwards = [
-        _trace(
-            lambda *leaves, i=i, backward=backward: evaluate(backward, _own(i, kept, leaves)),
-            avals,
-            backward.name,
+        program(
+            functools.partial(_using, backward, len(weak) + len(slots), own), avals, backward.name
         )
-        for i, (_, backward) in enumerate(pairs)
+        for (_, backward), own in zip(pairs, places, strict=True)
     ]
 
     def pullback(gs: Sequence[Array | None]) -> Sequence[Array]:
         seeds = fill_zeros(gs, branches[0])
-        found: Sequence[Array] = cond_p(index, *residuals, *seeds, branches=tuple(backwards))
+        found: Sequence[Array] = cond_p(
+            index, *numbers, *residuals, *seeds, branches=tuple(backwards)
+        )
         return found
 
     return results[:count], pullback
 
 
-def _padded(
-    index: int, kept: Sequence[Sequence[ShapeDtype]], results: Sequence[Array], count: int
+def _shared(
+    kept: Sequence[Sequence[ShapeDtype]],
+) -> tuple[list[ShapeDtype], list[list[int]]]:
+    """What all branches return as residuals, and which of these are each branch's own.
+
+    Branches share the places of a kind: as one of them runs, there are as many as the most
+    demanding one fills. The record of a loop has a place of its own, see `select`.
+    """
+    slots: list[ShapeDtype] = []
+    places = []
+    for avals in kept:
+        free: dict[ShapeDtype, list[int]] = {}
+        for place in reversed(range(len(slots))):
+            if not is_opaque(slots[place]):
+                free.setdefault(slots[place], []).append(place)
+        own = []
+        for aval in avals:
+            bare = ShapeDtype(aval.shape, aval.dtype)
+            if free.get(bare):
+                own.append(free[bare].pop())
+            else:
+                own.append(len(slots))
+                slots.append(bare)
+        places.append(own)
+    return slots, places
+
+
+def _keeping(
+    forward: Graph,
+    slots: Sequence[ShapeDtype],
+    own: Sequence[int],
+    count: int,
+    *leaves: Array,
 ) -> list[Array]:
-    found = list(results[:count])
-    for i, avals in enumerate(kept):
-        found += results[count:] if i == index else list(map(_nothing, avals))
-    return found
+    """A branch's results, and its residuals in their places; zeros are in the others."""
+    results = evaluate(forward, leaves)
+    places = dict(zip(own, results[count:], strict=True))
+    return [
+        *results[:count],
+        *[places[i] if i in places else nothing(aval) for i, aval in enumerate(slots)],
+    ]
 
 
-def _nothing(aval: ShapeDtype) -> Array:
-    return placeholder(aval) if is_opaque(aval) else np.zeros(aval.shape, aval.dtype)
-
-
-def _own(index: int, kept: Sequence[Sequence[ShapeDtype]], leaves: Sequence[Array]) -> list[Array]:
-    start = sum(len(avals) for avals in kept[:index])
-    total = sum(len(avals) for avals in kept)
-    return [*leaves[start : start + len(kept[index])], *leaves[total:]]
-
-
-def _trace(fun: Callable[..., Any], avals: Sequence[ShapeDtype], name: str) -> Graph:
-    traced, captured = trace_flat(fun, avals, name)
-    assert not captured
-    return traced
+def _using(backward: Graph, count: int, own: Sequence[int], *leaves: Array) -> list[Array]:
+    return evaluate(backward, [*[leaves[i] for i in own], *leaves[count:]])
 
 
 def _run_jvp(
@@ -121,16 +145,37 @@ def _batch(
         whole = [_repeated(branch, size) for branch in branches]
     if not flags[0]:
         return cond_p(index, *operands, branches=tuple(whole))
-    # Each example has its own predicate: all branches run, and each example takes its result.
-    found = [evaluate(branch, operands) for branch in whole]
+    # Each example has its own predicate: what some example takes runs, and each takes its result.
+    chosen = np.clip(index, 0, len(branches) - 1)
+    found = [
+        _of_some(chosen == number, branch, operands, flags[1:])
+        for number, branch in enumerate(whole)
+    ]
     return tuple([select(index, results) for results in zip(*found, strict=True)])
+
+
+def _of_some(
+    taking: Array, branch: Graph, operands: Sequence[Array], flags: Sequence[bool]
+) -> Sequence[Array]:
+    """What a branch gives the examples that take it; of the others it computes nothing that they
+    would have to forget, a NaN or the derivative of one."""
+    if not branch.equations:
+        return evaluate(branch, operands)
+
+    def skipped(*leaves: Array) -> list[Array]:
+        return [nothing(atom.aval) for atom in branch.outputs]
+
+    avals = [var.aval for var in branch.inputs]
+    either = (program(skipped, avals, "skipped"), branch)
+    found: Sequence[Array] = cond_p(np.any(taking), *lent(taking, operands, flags), branches=either)
+    return found
 
 
 def _repeated(branch: Graph, size: int) -> Graph:
     def function(*leaves: Array) -> list[Array]:
         return [np.broadcast_to(y, (size, *np.shape(y))) for y in evaluate(branch, leaves)]
 
-    return _trace(function, [var.aval for var in branch.inputs], branch.name)
+    return program(function, [var.aval for var in branch.inputs], branch.name)
 
 
 def select(index: Array, results: Sequence[Array]) -> Array:
@@ -144,14 +189,10 @@ def select(index: Array, results: Sequence[Array]) -> Array:
     return chosen
 
 
-def _by_run(*_: Any) -> Any:
-    raise AssertionError("run_vjp and run_jvp stand in for this rule")
-
-
 def _samples() -> list[Sample]:
     avals = [ShapeDtype((2, 3), np.float64), ShapeDtype((3,), np.float64)]
-    first = _trace(lambda x, y: [np.sin(x) * y, np.sum(y)], avals, "first")
-    second = _trace(lambda x, y: [x * x + y, np.sum(x * y)], avals, "second")
+    first = program(lambda x, y: [np.sin(x) * y, np.sum(y)], avals, "first")
+    second = program(lambda x, y: [x * x + y, np.sum(x * y)], avals, "second")
     x, y = values(2, 3), values(3, seed=1)
     return [Sample((np.int64(i), x, y), {"branches": (first, second)}) for i in (0, 1)]
 
@@ -160,8 +201,8 @@ cond_p = Primitive(
     "cond",
     _impl,
     shape=_shape,
-    vjp=_by_run,
-    jvp=_by_run,
+    vjp=by_run,
+    jvp=by_run,
     run_vjp=_run_vjp,
     run_jvp=_run_jvp,
     batch=_batch,

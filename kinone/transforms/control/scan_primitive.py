@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 
 from ...core import Array, Primitive, ShapeDtype, shape_dtype
-from ...graph import Constant, Graph, Var, evaluate, flat_graph, trace_flat
+from ...core.layout import unknown
+from ...graph import Graph, evaluate
 from ...ops.declare import linear
 from ...ops.samples import Sample, values
+from ..calls import by_run
 from ..split import batched, forward_backward, is_floating, is_opaque, pushforward
+from .bodies import filled, owned, parted, picked, program, recomputed, zeros_like
+from .common import kind
 
 
 def _scan(
@@ -37,7 +41,7 @@ def _scan(
         carry = tuple(found[:carried])
         for stack, result in zip(stacks, found[carried:], strict=True):
             stack[trip] = result
-    return (*carry, *stacks)
+    return (*owned(carry, operands), *stacks)
 
 
 def _shape(
@@ -85,31 +89,22 @@ class _Parts:
         self.reverse: bool = params["reverse"]
         self.constants: int = params["constants"]
         self.carried: int = params["carried"]
+        avals = [atom.aval for atom in self.body.outputs]
+        # Which results have a derivative. A carry moves as soon as anything does.
+        self.moves, self.floats = self.outputs([is_floating(aval) for aval in avals])
 
-    def split(self, items: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
-        first, second = self.constants, self.constants + self.carried
-        return list(items[:first]), list(items[first:second]), list(items[second:])
+    def split(self, items: Sequence[Any]) -> list[list[Any]]:
+        """(*constants, *carry, *slices)"""
+        return parted(items, self.constants, self.carried)
 
-    def outputs(self, items: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        return list(items[: self.carried]), list(items[self.carried :])
-
-
-def picked(items: Sequence[Any], flags: Sequence[bool]) -> list[Any]:
-    """The items whose flag is set."""
-    return [item for item, flag in zip(items, flags, strict=True) if flag]
+    def outputs(self, items: Sequence[Any]) -> list[list[Any]]:
+        """(*carry, *results)"""
+        return parted(items, self.carried)
 
 
-def zeros_like(x: Array) -> Array:
-    """Zeros of an operand's shape and dtype."""
+def _slice(x: Array) -> ShapeDtype:
     aval = shape_dtype(x)
-    return np.zeros(aval.shape, aval.dtype)
-
-
-def program(fun: Callable[..., Any], avals: Sequence[ShapeDtype], name: str) -> Graph:
-    """A program that closes over nothing."""
-    traced, captured = trace_flat(fun, avals, name)
-    assert not captured
-    return traced
+    return ShapeDtype(aval.shape[1:], aval.dtype)
 
 
 # ---- forward mode --------------------------------------------------------------------------------
@@ -121,56 +116,41 @@ def _run_jvp(
     parts = _Parts(params)
     fixed, carry, sequences = parts.split(xs)
     t_fixed, t_carry, t_sequences = parts.split(tangents)
-    # A carry moves as soon as anything does.
-    carry_moves = [is_floating(shape_dtype(x)) for x in carry]
     t_carry = [
         zeros_like(x) if t is None and moves else t
-        for x, t, moves in zip(carry, t_carry, carry_moves, strict=True)
+        for x, t, moves in zip(carry, t_carry, parts.moves, strict=True)
     ]
-    moving = [t is not None for t in (*t_fixed, *t_carry, *t_sequences)]
+    given, start, slices = [
+        [*values, *[t for t in ts if t is not None]]
+        for values, ts in ((fixed, t_fixed), (carry, t_carry), (sequences, t_sequences))
+    ]
+    body = _pushed(parts, [t is not None for t in (*t_fixed, *t_carry, *t_sequences)])
+    found = bind_scan(body, given, start, slices, parts.length, parts.reverse)
+    ys_carry, ts_carry, ys, ts = parted(found, len(carry), sum(parts.moves), len(parts.floats))
+    none: list[Array | None] = [None] * len(parts.body.outputs)
+    return (*ys_carry, *ys), tuple(filled(none, [*parts.moves, *parts.floats], [*ts_carry, *ts]))
+
+
+def _pushed(parts: _Parts, moving: Sequence[bool]) -> Graph:
+    """The body that carries tangents along: those of the constants, of the carry and of the slices
+    stand behind them, and likewise in what it returns."""
     pushed = pushforward(parts.body, moving)
-    m_fixed, m_carry, m_sequences = parts.split(moving)
-    counts = [len(fixed), sum(m_fixed), len(carry), sum(m_carry), len(sequences)]
-    out_carry, out_rest = parts.outputs([a.aval for a in parts.body.outputs])
-    count = len(parts.body.outputs)
+    groups = parts.split([var.aval for var in parts.body.inputs])
+    moved = [
+        [ShapeDtype(a.shape, a.dtype) for a in picked(g, flags)]
+        for g, flags in zip(groups, parts.split(moving), strict=True)
+    ]
+    avals = [aval for pair in zip(groups, moved, strict=True) for group in pair for aval in group]
+    sizes = [len(group) for pair in zip(groups, moved, strict=True) for group in pair]
+    count, n_carry = len(parts.body.outputs), sum(parts.moves)
 
     def body(*leaves: Array) -> list[Array]:
-        rest = list(leaves)
-        groups = []
-        for size in counts:
-            groups.append(rest[:size])
-            rest = rest[size:]
-        f, tf, c, tc, s = groups
-        found = evaluate(pushed, [*f, *c, *s, *tf, *tc, *rest])
-        values, ts = found[:count], iter(found[count:])
-        by_output = [next(ts) if is_floating(a) else None for a in (*out_carry, *out_rest)]
-        tangents_carry, tangents_rest = parts.outputs(by_output)
-        return [
-            *values[: parts.carried],
-            *[t for t, m in zip(tangents_carry, carry_moves, strict=True) if m],
-            *values[parts.carried :],
-            *[t for t in tangents_rest if t is not None],
-        ]
+        f, tf, c, tc, s, ts, _ = parted(leaves, *sizes)
+        found = evaluate(pushed, [*f, *c, *s, *tf, *tc, *ts])
+        y_carry, y, t_carry, t = parted(found, parts.carried, count - parts.carried, n_carry)
+        return [*y_carry, *t_carry, *y, *t]
 
-    given = [
-        *fixed, *picked(t_fixed, m_fixed), *carry, *picked(t_carry, m_carry),
-    ]  # fmt: skip
-    slices = [*sequences, *picked(t_sequences, m_sequences)]
-    avals = [shape_dtype(x) for x in given] + [_slice(x) for x in slices]
-    both = program(body, avals, pushed.name)
-    whole = len(fixed) + sum(m_fixed)
-    found = bind_scan(both, given[:whole], given[whole:], slices, parts.length, parts.reverse)
-    rest = iter(found)
-    ys_carry = [next(rest) for _ in carry]
-    ts_carry = [next(rest) if moves else None for moves in carry_moves]
-    ys_rest = [next(rest) for _ in out_rest]
-    ts_rest = [next(rest) if is_floating(a) else None for a in out_rest]
-    return (*ys_carry, *ys_rest), (*ts_carry, *ts_rest)
-
-
-def _slice(x: Array) -> ShapeDtype:
-    aval = shape_dtype(x)
-    return ShapeDtype(aval.shape[1:], aval.dtype)
+    return program(body, avals, pushed.name)
 
 
 # ---- reverse mode --------------------------------------------------------------------------------
@@ -180,106 +160,44 @@ def _run_vjp(wanted: Sequence[bool], xs: Sequence[Array], params: dict[str, Any]
     parts = _Parts(params)
     fixed, carry, sequences = parts.split(xs)
     w_fixed, w_carry, w_sequences = parts.split(wanted)
-    carry_moves = [is_floating(shape_dtype(x)) for x in carry]
-    forward, backward = forward_backward(parts.body, [*w_fixed, *carry_moves, *w_sequences])
-    forward, backward = recomputed(forward, backward, len(parts.body.outputs), len(fixed))
+    forward, backward = forward_backward(parts.body, [*w_fixed, *parts.moves, *w_sequences])
+    forward, backward = recomputed(forward, backward, len(parts.body.outputs), range(len(fixed)))
     found = bind_scan(forward, fixed, carry, sequences, parts.length, parts.reverse)
-    count = len(parts.body.outputs)
-    ys, kept = found[:count], found[count:]
-    _, out_rest = parts.outputs([a.aval for a in parts.body.outputs])
+    ys, kept = parted(found, len(parts.body.outputs))
     sums = picked(fixed, w_fixed)
-    moved = picked(carry, carry_moves)
-    # backward: (*fixed, *kept, *cotangents of the floating outputs) ↦ cotangents of
-    # (*wanted fixed, *moving carry, *wanted slices). Scanned, the carry is the cotangent of the
-    # carry and the sums of those of the constants.
-    n_kept, n_sums, n_moved = len(kept), len(sums), len(moved)
-    floats_rest = [a for a in out_rest if is_floating(a)]
-
-    def body(*leaves: Array) -> list[Array]:
-        rest = list(leaves)
-        f, rest = rest[: len(fixed)], rest[len(fixed) :]
-        totals, rest = rest[:n_sums], rest[n_sums:]
-        g_carry, rest = rest[:n_moved], rest[n_moved:]
-        k, g_rest = rest[:n_kept], rest[n_kept:]
-        cotangents = evaluate(backward, [*f, *k, *g_carry, *g_rest])
-        added = [total + c for total, c in zip(totals, cotangents[:n_sums], strict=True)]
-        return [*added, *cotangents[n_sums:]]
-
-    avals = [shape_dtype(x) for x in (*fixed, *sums, *moved)]
-    avals = [ShapeDtype(a.shape, a.dtype) for a in avals]
-    avals += [_slice(x) for x in kept] + [ShapeDtype(a.shape, a.dtype) for a in floats_rest]
-    scanned = program(body, avals, backward.name)
+    turned = _summing(parts, backward, [kind(x) for x in sums])
 
     def pullback(gs: Sequence[Array | None]) -> list[Array]:
-        g_carry, g_rest = parts.outputs(gs)
-        seeds = [
-            zeros_like(x) if g is None else g for g, x in zip(g_carry, ys, strict=False)
-            if is_floating(shape_dtype(x))
-        ]  # fmt: skip
-        stacked = [
-            zeros_like(y) if g is None else g
-            for g, y in zip(g_rest, ys[parts.carried :], strict=True)
-            if is_floating(shape_dtype(y))
-        ]
-        totals = [zeros_like(x) for x in sums]
-        result = list(
-            bind_scan(
-                scanned, fixed, [*totals, *seeds], [*kept, *stacked], parts.length,
-                not parts.reverse,
-            )
-        )  # fmt: skip
-        for_fixed, for_moved = result[:n_sums], result[n_sums : n_sums + n_moved]
-        by_carry = iter(for_moved)
-        every = [next(by_carry) if moves else None for moves in carry_moves]
-        return [*for_fixed, *picked(every, w_carry), *result[n_sums + n_moved :]]
+        full = [zeros_like(y) if g is None else g for g, y in zip(gs, ys, strict=True)]
+        g_carry, g_rest = parts.outputs(full)
+        start = [*map(zeros_like, sums), *picked(g_carry, parts.moves)]
+        slices = [*kept, *picked(g_rest, parts.floats)]
+        result = bind_scan(turned, fixed, start, slices, parts.length, not parts.reverse)
+        for_fixed, for_moved, for_slices = parted(result, len(sums), sum(parts.moves))
+        for_carry = filled(carry, parts.moves, for_moved)
+        return [*for_fixed, *picked(for_carry, w_carry), *for_slices]
 
     return ys, pullback
 
 
-def recomputed(
-    forward: Graph, backward: Graph, outputs: int, constants: int
-) -> tuple[Graph, Graph]:
-    """The two programs of a loop's body without residuals that the constants alone determine.
+def _summing(parts: _Parts, backward: Graph, sums: Sequence[ShapeDtype]) -> Graph:
+    """The body of the scan backwards, of a backward program
 
-    forward:   inputs ↦ (*outputs, *residuals)
-    backward:  (*constants, *residuals, *cotangents) ↦ cotangents; it computes the others again
-    """
-    given = forward.inputs[:constants]
-    known: set[Var] = set(given)
-    slices: dict[Var, Any] = {}
-    for equation in forward.equations:
-        operands = [a for a in equation.inputs if isinstance(a, Var)]
-        if all(a in known for a in operands) and not equation.primitive.effect:
-            known.update(equation.outputs)
-            slices.update(dict.fromkeys(equation.outputs, equation))
-    residuals = forward.outputs[outputs:]
-    again = [isinstance(a, Constant) or a in known for a in residuals]
-    needed: set[Any] = {a for a, flag in zip(residuals, again, strict=True) if flag}
-    repeated = []
-    for equation in reversed(forward.equations):
-        if needed.intersection(equation.outputs):
-            repeated.append(equation)
-            needed.update(a for a in equation.inputs if isinstance(a, Var))
-    inputs = backward.inputs[: len(residuals)]
-    seeds = backward.inputs[len(residuals) :]
+        (*constants, *kept, *cotangents of the carry and results)
+            ↦ cotangents of (*wanted constants, *moving carry, *wanted slices)
 
-    def function(*leaves: Array) -> list[Array]:
-        fixed, rest = leaves[:constants], list(leaves[constants:])
-        wanted = [a for a, flag in zip(residuals, again, strict=True) if flag]
-        before = flat_graph("again", given, repeated[::-1], wanted)
-        computed = iter(evaluate(before, fixed))
-        stacked = iter(rest[: len(rest) - len(seeds)])
-        full = [next(computed) if flag else next(stacked) for flag in again]
-        return evaluate(backward, [*full, *rest[len(rest) - len(seeds) :]])
+    Its carry is the sums of the constants' cotangents, and the cotangents of the carry; its slices
+    are what the trips kept, and the cotangents of the results."""
+    n_moved, n_rest = sum(parts.moves), sum(parts.floats)
+    n_kept = len(backward.inputs) - parts.constants - n_moved - n_rest
+    given, kept, gs = parted([var.aval for var in backward.inputs], parts.constants, n_kept)
 
-    kept = [a for a, flag in zip(residuals, again, strict=True) if not flag]
-    avals = [var.aval for var in given]
-    avals += [v.aval for v, flag in zip(inputs, again, strict=True) if not flag]
-    avals += [v.aval for v in seeds]
-    shorter = flat_graph(
-        forward.name, forward.inputs, forward.equations, [*forward.outputs[:outputs], *kept]
-    )
-    return shorter, program(function, avals, backward.name)
+    def body(*leaves: Array) -> list[Array]:
+        f, totals, g_carry, k, g_rest = parted(leaves, parts.constants, len(sums), n_moved, n_kept)
+        found, rest = parted(evaluate(backward, [*f, *k, *g_carry, *g_rest]), len(sums))
+        return [*[total + c for total, c in zip(totals, found, strict=True)], *rest]
+
+    return program(body, [*given, *sums, *gs[:n_moved], *kept, *gs[n_moved:]], backward.name)
 
 
 # ---- batches -------------------------------------------------------------------------------------
@@ -295,7 +213,7 @@ def _batch(size: int, flags: Sequence[bool], *xs: Array, **params: Any) -> tuple
         for x, flag in zip(carry, f_carry, strict=True)
     ]
     sequences = [
-        np.moveaxis(x, 0, 1) if flag and not is_opaque(shape_dtype(x)) else x
+        in_order_p(np.moveaxis(x, 0, 1)) if flag and not is_opaque(shape_dtype(x)) else x
         for x, flag in zip(sequences, f_sequences, strict=True)
     ]
     body = batched(parts.body, size, [*f_fixed, *[True] * len(carry), *f_sequences])
@@ -316,10 +234,6 @@ in_order_p: Primitive = linear(
     batch=lambda size, flags, x: in_order_p(x),
     samples=lambda: [Sample((values(2, 3),)), Sample((values(2, 3, 4).transpose(2, 0, 1),))],
 )
-
-
-def _by_run(*_: Any) -> Any:
-    raise AssertionError("run_vjp and run_jvp stand in for this rule")
 
 
 def _samples() -> list[Sample]:
@@ -346,11 +260,13 @@ scan_p = Primitive(
     "scan",
     _scan,
     shape=_shape,
-    vjp=_by_run,
-    jvp=_by_run,
+    vjp=by_run,
+    jvp=by_run,
     run_vjp=_run_vjp,
     run_jvp=_run_jvp,
     batch=_batch,
     multiple=True,
+    fresh=True,
+    layout=unknown,
     samples=_samples,
 )

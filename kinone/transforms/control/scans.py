@@ -10,11 +10,11 @@ import numpy as np
 from ... import source, tree
 from ...core import Array, ShapeDtype, Tracer, is_number, leaf_error, shape_dtype
 from ...errors import ControlFlowError
-from ...graph import eval_shape, staging
+from ...graph import staging
 from ...ops.shape import astype
 from ...ops.split import unstack
 from ..remat import checkpoint as remat
-from .common import check_carry, differs, kind, name_of, peek, staged_body
+from .common import check_carry, differs, name_of, peek, settled, staged_body, watched
 from .scan_primitive import bind_scan
 from .whiles import while_loop
 
@@ -35,7 +35,8 @@ def scan(
 
     `xs` is a tree of arrays whose first axis counts the trips (None with `length`), and `f` gets a
     slice of each; the result is `(carry, ys)`, `ys` stacked along a new first axis. With `reverse`
-    it runs from the last slice to the first. The carry keeps its tree, shapes and dtypes.
+    it runs from the last slice to the first. The carry keeps its tree, shapes and dtypes; a Python
+    number in `init` takes the dtype that the body makes of it, however many trips there are.
     In reverse mode each trip keeps its intermediate values; `checkpoint=k` keeps the carry of every
     k-th trip alone and computes the rest again. `unroll` changes nothing.
 
@@ -63,22 +64,23 @@ def _scan(
     trips = _length(leaves, tree.treedef_paths(xs_tree), length)
     if checkpoint is not None:
         return _in_segments(name, f, init, xs, trips, reverse, checkpoint)
-    if staging():
+    if staging() or trips == 0:
         return _staged_scan(name, f, init, leaves, xs_tree, trips, reverse)
-    if trips == 0:
-        slices = tree.unflatten(
-            xs_tree, [ShapeDtype(kind(x).shape[1:], kind(x).dtype) for x in leaves]
-        )
-        _, shapes = eval_shape(f, tree.map(kind, init), slices)
-        return init, tree.map(lambda a: np.zeros((0, *a.shape), a.dtype), shapes)
+    f = watched(f)
     columns = [_slices(leaf, trips) for leaf in leaves]
     carry = init
     collected: list[Any] = [None] * trips
     order = range(trips - 1, -1, -1) if reverse else range(trips)
-    for trip in order:
+
+    def run(carry: Any, trip: int) -> tuple[Any, Any]:
         returned = f(carry, tree.unflatten(xs_tree, [column[trip] for column in columns]))
-        after, collected[trip] = _pair(f, returned)
-        check_carry(name, carry, after)
+        after, y = _pair(f, returned)
+        return check_carry(name, carry, after), y
+
+    for trip in order:
+        after, collected[trip] = run(carry, trip)
+        if trip == order[0] and (again := settled(carry, after)) is not None:
+            after, collected[trip] = run(again, trip)  # as if the numbers had been such arrays
         carry = after
     structure = tree.structure(collected[order[0]])
     if structure.num_leaves == 0:
@@ -178,7 +180,8 @@ def _in_segments(
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
     """`f` of each slice of `xs` along the first axis, one after the other, stacked.
 
-    `vmap` computes all at once; `map` takes the memory of one.
+    `vmap` computes all at once; `map` takes the memory of one. `xs` and the results are trees of
+    arrays; raises `ControlFlowError` (a `TypeError`) when their lengths differ.
 
         >>> map(lambda x: x * x, np.arange(4.0))
         array([0., 1., 4., 9.])
@@ -198,8 +201,13 @@ def fori_loop(
     """`for i in range(lower, upper): val = body_fun(i, val)`.
 
     The value keeps its tree, shapes and dtypes. In a traced function bounds that are Python
-    integers make a `scan`, traced ones a `while_loop`. `checkpoint=k` is for reverse mode: see
-    `scan`. `unroll` changes nothing.
+    integers make a `scan`, traced ones a `while_loop`. `i` is an int64 in all of them, and no
+    Python number: `val * i` is a float64 where `val` is a float32, which raises. Write
+    `val * i.astype(val.dtype)`. `checkpoint=k` is for reverse mode: see `scan`. `unroll` changes
+    nothing.
+
+    Raises `ControlFlowError` (a `TypeError`) with a table of the leaves when the value changes its
+    kind.
 
         >>> float(fori_loop(0, 5, lambda i, val: val + i, 0.0))
         10.0
@@ -216,7 +224,7 @@ def fori_loop(
         start = astype(lower, np.int64)
         return while_loop(ask, step, (start, init_val), checkpoint=checkpoint)[1]
     trips = max(int(last) - int(first), 0)
-    if trips == 0:
+    if trips == 0 and not any(shape_dtype(x).weak for x in tree.leaves(init_val)):
         return init_val
     counter = np.arange(int(first), int(last))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...core import Array, ShapeDtype
+from ...core import Array, ShapeDtype, shape_dtype
 from ...graph import Graph, evaluate
 from ..split import batched
+from .bodies import for_mask, lent, program
 from .common import kind
-from .scan_primitive import program
 
 
 def carry_shape(body: Graph, count: int) -> list[ShapeDtype]:
@@ -30,8 +30,8 @@ def batched_loop(
     size: int, flags: Sequence[bool], xs: Sequence[Array], params: dict[str, Any], results: int
 ) -> tuple[Graph, Graph, list[Array], list[Array], list[Array]]:
     """The loop of all examples: it goes on while any example's does, and an example whose own loop
-    has ended keeps its carry. The body's further results, `results` in number, get company: the
-    mask of the examples that are still running."""
+    has ended keeps its carry, and runs on what it is lent. The body's further results, `results` in
+    number, get company: the mask of the examples that are still running."""
     asked, fixed, carry = split_operands(xs, params)
     f_asked, f_fixed, f_carry = split_operands(flags, params)
     condition, body = params["condition"], params["body"]
@@ -50,21 +50,15 @@ def batched_loop(
     def run(*leaves: Array) -> list[Array]:
         a, f, c = leaves[:n_asked], leaves[n_asked : n_asked + n_fixed], leaves[n_asked + n_fixed :]
         going = evaluate(asking, [*a, *c])[0]
-        found = evaluate(running, [*f, *c])
-        kept = [where_running(going, new, old) for new, old in zip(found, c, strict=False)]
+        found = evaluate(running, lent(going, [*f, *c], [*f_fixed, *every]))
+        kept = [for_mask(going, new, old) for new, old in zip(found, c, strict=False)]
         return [*kept, *found[n_carry:], *([going] if results else [])]
 
     avals = [kind(x) for x in carry]
     return (
-        program(ask, [*map(kind, asked), *avals], condition.name),
-        program(run, [kind(x) for x in (*asked, *fixed)] + avals, body.name),
+        program(ask, [*map(shape_dtype, asked), *avals], condition.name),
+        program(run, [shape_dtype(x) for x in (*asked, *fixed)] + avals, body.name),
         asked,
         [*asked, *fixed],
         carry,
     )
-
-
-def where_running(going: Array, new: Array, old: Array) -> Array:
-    """The new value for the examples whose loop goes on, the old one for the others."""
-    ndim = len(np.shape(new))
-    return np.where(np.reshape(going, (-1, *[1] * (ndim - 1))), new, old)

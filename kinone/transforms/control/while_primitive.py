@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 
 from ...core import Array, Primitive, ShapeDtype, shape_dtype
+from ...core.layout import unknown
 from ...graph import Graph, evaluate
 from ...ops.samples import Sample, values
+from ..calls import by_run
+from ..records import Record
 from ..split import forward_backward, is_floating, pushforward
+from .bodies import filled, owned, parted, picked, program, recomputed, zeros_like
 from .common import kind
-from .scan_primitive import picked, program, recomputed, zeros_like
 from .while_common import batched_loop, carry_shape, split_operands
+from .while_halves import Loop, backward_p, forward_p
 from .while_record import keeping_the_carry, record_p, replay_p
 
 
@@ -29,7 +33,7 @@ def _while(
     asked, fixed, carry = operands[:for_condition], operands[for_condition:start], operands[start:]
     while condition(*asked, *carry)[0]:
         carry = tuple(body(*fixed, *carry))
-    return tuple(carry)
+    return owned(carry, operands)
 
 
 def bind_while(
@@ -80,10 +84,10 @@ def _run_jvp(
     def ask(*leaves: Array) -> list[Array]:
         return evaluate(condition, leaves[: len(asked) + n_carry])
 
-    given = [kind(x) for x in (*fixed, *t_given)]
+    given = [*map(shape_dtype, fixed), *map(kind, t_given)]
     carried = [kind(x) for x in (*carry, *moved)]
     found = bind_while(
-        program(ask, [*map(kind, asked), *carried], condition.name),
+        program(ask, [*map(shape_dtype, asked), *carried], condition.name),
         program(both, [*given, *carried], pushed.name),
         asked,
         [*fixed, *t_given],
@@ -101,47 +105,80 @@ def _batch(size: int, flags: Sequence[bool], *xs: Array, **params: Any) -> tuple
 def _run_vjp(wanted: Sequence[bool], xs: Sequence[Array], params: dict[str, Any]) -> Any:
     asked, fixed, carry = split_operands(xs, params)
     w_asked, w_fixed, w_carry = split_operands(wanted, params)
+    body: Graph = params["body"]
     moves = [is_floating(shape_dtype(x)) for x in carry]
-    forward, backward = forward_backward(params["body"], [*w_fixed, *moves])
+    forward, backward = forward_backward(body, [*w_fixed, *moves])
     if params["checkpoint"]:
-        forward, backward = keeping_the_carry(params["body"], forward, backward, len(fixed))
+        forward, backward = keeping_the_carry(body, forward, backward, len(fixed))
     else:
-        forward, backward = recomputed(forward, backward, len(carry), len(fixed))
-    found = record_p(
-        *asked,
-        *fixed,
-        *carry,
-        condition=params["condition"],
-        body=forward,
-        for_condition=len(asked),
-        for_body=len(fixed),
+        forward, backward = recomputed(forward, backward, len(carry), range(len(fixed)))
+    loop = Loop(
+        body.name,
+        lambda *leaves: while_p(*leaves, **params),
+        [*[False] * len(asked), *w_fixed, *moves],
+        moves,
     )
+    found = forward_p(*xs, call=loop, program=_recording(forward, xs, params))
     ys, record = found[:-1], found[-1]
-    sums, moved = picked(fixed, w_fixed), picked(carry, moves)
+    sums = picked(fixed, w_fixed)
+    replaying = _replaying(backward, xs, fixed, sums, picked(carry, moves))
     zeros = [zeros_like(x) for x in picked(asked, w_asked)]
 
     def pullback(gs: Sequence[Array | None]) -> list[Array]:
         seeds = [zeros_like(y) if g is None else g for g, y in zip(gs, ys, strict=True)]
-        result = replay_p(
+        result = backward_p(
+            record, *fixed, *picked(seeds, moves), *xs, call=loop, program=replaying
+        )
+        for_fixed, for_moved = parted(result, len(sums))
+        for_carry = filled(carry, moves, for_moved)
+        # Of what the condition alone reads, the result does not vary with small changes.
+        return [*zeros, *for_fixed, *picked(for_carry, w_carry)]
+
+    return ys, pullback
+
+
+def _recording(forward: Graph, xs: Sequence[Array], params: dict[str, Any]) -> Graph:
+    """The forward half: operands of the loop ↦ (*carry, record)"""
+
+    def run(*leaves: Array) -> tuple[Array, ...]:
+        found: tuple[Array, ...] = record_p(
+            *leaves,
+            condition=params["condition"],
+            body=forward,
+            for_condition=params["for_condition"],
+            for_body=params["for_body"],
+        )
+        return found
+
+    return program(run, [shape_dtype(x) for x in xs], forward.name)
+
+
+def _replaying(
+    backward: Graph,
+    xs: Sequence[Array],
+    fixed: Sequence[Array],
+    sums: Sequence[Array],
+    moved: Sequence[Array],
+) -> Graph:
+    """The backward half: (record, *constants, *cotangents of the carry, *operands of the loop) ↦
+    cotangents of (*wanted constants, *moving carry)"""
+    totals = [kind(x) for x in sums]
+
+    def run(record: Array, *leaves: Array) -> tuple[Array, ...]:
+        given, seeds, _ = parted(leaves, len(fixed), len(moved))
+        found: tuple[Array, ...] = replay_p(
             record,
-            *fixed,
-            *[zeros_like(x) for x in sums],
-            *picked(seeds, moves),
+            *given,
+            *map(zeros_like, totals),
+            *seeds,
             body=backward,
             constants=len(fixed),
             sums=len(sums),
         )
-        by_carry = iter(result[len(sums) :])
-        every = [next(by_carry) if m else None for m in moves]
-        # Of what the condition alone reads, the result does not vary with small changes.
-        return [*zeros, *result[: len(sums)], *picked(every, w_carry)]
+        return found
 
-    assert len(moved) == sum(moves)
-    return ys, pullback
-
-
-def _by_run(*_: Any) -> Any:
-    raise AssertionError("run_vjp and run_jvp stand in for this rule")
+    avals = [Record.aval, *map(shape_dtype, fixed), *map(kind, moved), *map(shape_dtype, xs)]
+    return program(run, avals, backward.name)
 
 
 def _samples() -> list[Sample]:
@@ -167,11 +204,13 @@ while_p = Primitive(
     "while",
     _while,
     shape=lambda *avals, body, **params: tuple(carry_shape(body, len(body.outputs))),
-    vjp=_by_run,
-    jvp=_by_run,
+    vjp=by_run,
+    jvp=by_run,
     run_vjp=_run_vjp,
     run_jvp=_run_jvp,
     batch=_batch,
     multiple=True,
+    fresh=True,
+    layout=unknown,
     samples=_samples,
 )

@@ -1,7 +1,9 @@
 """Reverse mode of a loop whose number of trips nobody knows: it is recorded and played backwards.
 
 The recording loop writes down what each trip keeps on a `Record`, an opaque value of the program
-that is as long as the loop ran; the replay walks it from the end.
+that is as long as the loop ran; the replay walks it from the end. Neither has derivatives of its
+own: what is differentiated are the calls around them, see `while_halves`. Nor have they samples: a
+record is no array that a sample could hold, and the checks of `while` run both.
 """
 
 from __future__ import annotations
@@ -11,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ... import source
 from ...core import Array, Primitive, ShapeDtype, shape_dtype
-from ...errors import MissingRuleError
+from ...core.layout import unknown
 from ...graph import Graph, evaluate, flat_graph
+from ..calls import by_run
 from ..records import Record
 from ..split import batched
+from .bodies import for_mask, lent, owned, program
 from .common import kind
-from .scan_primitive import program
-from .while_common import batched_loop, carry_shape, where_running
+from .while_common import batched_loop, carry_shape
 
 
 def keeping_the_carry(
@@ -54,7 +56,9 @@ def _record(
         found = body(*fixed, *carry)
         carry = tuple(found[:count])
         record.append(tuple(found[count:]))
-    return (*carry, record)
+    boxed = np.empty((), object)  # an array to all that hands it on, not a list to make one of
+    boxed[()] = record
+    return (*carry, boxed)
 
 
 def _record_shape(*avals: ShapeDtype, body: Graph, **params: Any) -> tuple[ShapeDtype, ...]:
@@ -77,7 +81,7 @@ def _record_batch(size: int, flags: Sequence[bool], *xs: Array, **params: Any) -
 
 
 def _replay(
-    record: Record,
+    record: Any,
     *operands: Array,
     body: Callable[..., Sequence[Array]],
     constants: int,
@@ -87,11 +91,12 @@ def _replay(
     (*constants, *carry), of which those of the constants add up."""
     fixed, totals = operands[:constants], list(operands[constants : constants + sums])
     carry = operands[constants + sums :]
-    for kept in reversed(record):
+    trips: Any = record[()] if isinstance(record, np.ndarray) else record
+    for kept in reversed(trips):
         found = body(*fixed, *kept, *carry)
         totals = [total + c for total, c in zip(totals, found[:sums], strict=True)]
         carry = tuple(found[sums:])
-    return (*totals, *carry)
+    return owned((*totals, *carry), operands)
 
 
 def _replay_shape(
@@ -128,13 +133,15 @@ def _replay_batch(
         f, kept = leaves[:constants], leaves[constants : constants + n_kept]
         going, g = leaves[constants + n_kept], leaves[constants + n_kept + 1 :]
         # An example whose loop had ended hands its cotangent through.
-        alive = [where_running(going, x, np.zeros((), shape_dtype(x).dtype)) for x in g]
-        found = evaluate(every, [*f, *kept, *alive])
-        adds = [where_running(going, x, np.zeros((), shape_dtype(x).dtype)) for x in found[:sums]]
-        through = [where_running(going, x, old) for x, old in zip(found[sums:], g, strict=True)]
+        alive = [for_mask(going, x, np.zeros((), shape_dtype(x).dtype)) for x in g]
+        # What the trip kept is of operands that it was lent, see `batched_loop`.
+        same = lent(going, f, flags[1 : 1 + constants])
+        found = evaluate(every, [*same, *kept, *alive])
+        adds = [for_mask(going, x, np.zeros((), shape_dtype(x).dtype)) for x in found[:sums]]
+        through = [for_mask(going, x, old) for x, old in zip(found[sums:], g, strict=True)]
         return [*adds, *through]
 
-    avals = [kind(x) for x in fixed] + [
+    avals = [shape_dtype(x) for x in fixed] + [
         v.aval for v in every.inputs[constants : constants + n_kept]
     ]
     avals += [ShapeDtype((size,), np.bool_), *[kind(x) for x in rest[sums:]]]
@@ -149,22 +156,12 @@ def _replay_batch(
     return result
 
 
-def _no_second(*_: Any) -> Any:
-    raise MissingRuleError(
-        "reverse mode of a while_loop in a traced function cannot be differentiated once more, "
-        f"at {source.here()}\n"
-        "  Leave jit away for this function, or write scan or fori_loop with fixed bounds."
-    )
-
-
 record_p = Primitive(
     "while_record",
     _record,
     shape=_record_shape,
-    vjp=_no_second,
-    jvp=_no_second,
-    run_vjp=_no_second,
-    run_jvp=_no_second,
+    vjp=by_run,
+    jvp=by_run,
     batch=_record_batch,
     multiple=True,
 )
@@ -172,10 +169,10 @@ replay_p = Primitive(
     "while_replay",
     _replay,
     shape=_replay_shape,
-    vjp=_no_second,
-    jvp=_no_second,
-    run_vjp=_no_second,
-    run_jvp=_no_second,
+    vjp=by_run,
+    jvp=by_run,
     batch=_replay_batch,
     multiple=True,
+    fresh=True,
+    layout=unknown,
 )

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ... import source, tree
 from ...core import Array, is_number, leaf_error, shape_dtype
 from ...errors import ControlFlowError
 from ...graph import staging
 from ..remat import checkpoint as remat
-from .common import TracedTree, check_carry, differs, name_of, peek, staged_body
+from .common import TracedTree, check_carry, differs, name_of, peek, staged_body, watched
 from .while_primitive import bind_while
 
 
@@ -25,11 +23,13 @@ def while_loop(
 ) -> Any:
     """`while cond_fun(val): val = body_fun(val)`.
 
-    The value keeps its tree, shapes and dtypes. Reverse mode works: the trips are recorded, and
+    The value keeps its tree, shapes and dtypes; a Python number that no trip has touched stays one.
+    It differentiates in both modes and to any order. In reverse mode the trips are recorded, and
     `checkpoint=k` records the value of every k-th trip alone and computes the rest again (in a
-    traced function: of every trip). Under `vmap` the loop goes on while any example's does. Inside
-    a traced function, where the number of trips is not known, reverse mode cannot itself be
-    differentiated; `scan` and `fori_loop` with fixed bounds can.
+    traced function: of every trip). Under `vmap` the loop goes on while any example's does; an
+    example whose own loop has ended keeps its value and computes nothing that its derivatives could
+    see. In a traced function derivatives beyond the first of reverse mode are those of the loop's
+    tangent map: a body with a `custom_vjp`, which has no forward mode, has none.
 
     Raises `ControlFlowError` (a `TypeError`) when `cond_fun` returns anything but one boolean, or
     the value changes its kind.
@@ -44,6 +44,7 @@ def while_loop(
         raise ControlFlowError(f"checkpoint is {checkpoint}; 1 or more, at {source.here()}")
     if staging():
         return _staged_while(cond_fun, body_fun, init_val, checkpoint is not None)
+    cond_fun, body_fun = watched(cond_fun), watched(body_fun)
     if checkpoint is not None:
 
         def segment(val: Any) -> Any:
@@ -73,15 +74,12 @@ def _python_while(
     while limit is None or trips < limit:
         going = _ask(cond_fun, val)
         numbers = peek(going)
-        if numbers is None:
-            return _staged_while(cond_fun, body_fun, val, False)
-        if not np.any(numbers):
+        if numbers is None or differs(going):
+            return _staged_while(cond_fun, body_fun, val, limit is not None)
+        if not numbers:
             break
         after = body_fun(val)
-        check_carry("while_loop", val, after)
-        if differs(going):
-            after = tree.map(lambda new, old, g=going: np.where(g, new, old), after, val)
-        val = after
+        val = check_carry("while_loop", val, after)
         trips += 1
     return val
 

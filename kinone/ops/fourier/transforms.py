@@ -1,132 +1,17 @@
-"""Fourier transforms: `np.fft` on traced values.
-
-Three primitives, each along one axis; all are linear. The discrete Fourier transform, both ways, is
-a symmetric matrix and its own transpose. `rfft` keeps the first half of the spectrum of real
-numbers, for the second mirrors it; so the transpose of `irfft` counts what is mirrored twice, and
-that of `rfft` halves it. The transforms over several axes go axis by axis, as NumPy's do.
-"""
+"""NumPy's functions, made of the primitives: along one axis, and axis by axis along several."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_of
-from ..errors import ShapeError
-from .axes import along, as_array, normalize_axis
-from .declare import cast, linear
-from .products import conjugate
-from .samples import Sample, values
-
-# The factor of a transform is 1, 1/√n or 1/n; that of the way back, the other one.
-_OTHER_WAY = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
-
-
-def _complex_dtype(x: ShapeDtype) -> np.dtype[Any]:
-    """complex64 of float16 and float32, complex128 of float64 and integers."""
-    return np.result_type(x.dtype if x.dtype.kind in "fc" else np.float64, np.complex64)
-
-
-def _real_dtype(x: ShapeDtype) -> np.dtype[Any]:
-    return np.zeros((), x.dtype).real.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
-
-
-def _resized(shape: Sequence[int], axis: int, n: int) -> tuple[int, ...]:
-    return (*shape[:axis], n, *shape[axis + 1 :])
-
-
-# ---- the primitives ------------------------------------------------------------------------------
-
-
-def _fft(x: Array, *, axis: int, norm: str, inverse: bool) -> Array:
-    """The discrete Fourier transform along an axis, or its inverse."""
-    return (np.fft.ifft if inverse else np.fft.fft)(x, axis=axis, norm=norm)  # type: ignore[arg-type]
-
-
-fft_p: Primitive = linear(
-    "fft",
-    _fft,
-    shape=lambda x, *, axis, norm, inverse: ShapeDtype(x.shape, _complex_dtype(x)),
-    transpose=lambda g, x, *, axis, norm, inverse: cast(
-        fft_p(g, axis=axis, norm=norm, inverse=inverse), x.dtype
-    ),
-    batch=lambda size, batched, x, *, axis, norm, inverse: fft_p(
-        x, axis=axis + 1, norm=norm, inverse=inverse
-    ),
-    samples=lambda: [
-        Sample((values(5),), {"axis": 0, "norm": "backward", "inverse": False}),
-        Sample((values(2, 4),), {"axis": 1, "norm": "ortho", "inverse": False}),
-        Sample((values(3, 2),), {"axis": 0, "norm": "forward", "inverse": True}),
-        Sample((values(2, 5),), {"axis": 1, "norm": "backward", "inverse": True}),
-    ],
-)
-
-
-def _rfft(x: Array, *, axis: int, norm: str) -> Array:
-    """The first n // 2 + 1 elements of the discrete Fourier transform of real numbers."""
-    return np.fft.rfft(x, axis=axis, norm=norm)  # type: ignore[arg-type]
-
-
-def _mirrored(n: int, axis: int, ndim: int, weight: float, dtype: Any) -> Array:
-    """`weight` for the elements of a half spectrum that the other half repeats, 1 for the rest."""
-    weights = np.full(n // 2 + 1, weight, dtype)
-    weights[0] = 1
-    if n % 2 == 0:
-        weights[-1] = 1
-    return weights.reshape([-1 if i == axis else 1 for i in range(ndim)])
-
-
-def _rfft_transpose(g: Array, x: ShapeDtype, *, axis: int, norm: str) -> Array:
-    n = x.shape[axis]
-    weights = _mirrored(n, axis, x.ndim, 0.5, _real_dtype(ShapeDtype((), g.dtype)))
-    back = irfft_p(np.conj(g) * weights, n=n, axis=axis, norm=_OTHER_WAY[norm])
-    return cast(back, x.dtype)
-
-
-rfft_p: Primitive = linear(
-    "rfft",
-    _rfft,
-    shape=lambda x, *, axis, norm: ShapeDtype(
-        _resized(x.shape, axis, x.shape[axis] // 2 + 1), _complex_dtype(x)
-    ),
-    transpose=_rfft_transpose,
-    batch=lambda size, batched, x, *, axis, norm: rfft_p(x, axis=axis + 1, norm=norm),
-    samples=lambda: [
-        Sample((values(5),), {"axis": 0, "norm": "backward"}),
-        Sample((values(2, 4),), {"axis": 1, "norm": "ortho"}),
-        Sample((values(6, 2),), {"axis": 0, "norm": "forward"}),
-        Sample((values(1),), {"axis": 0, "norm": "backward"}),
-    ],
-)
-
-
-def _irfft(x: Array, *, n: int, axis: int, norm: str) -> Array:
-    """The n real numbers that a half spectrum of n // 2 + 1 elements stands for."""
-    return np.fft.irfft(x, n=n, axis=axis, norm=norm)  # type: ignore[arg-type]
-
-
-def _irfft_transpose(g: Array, x: ShapeDtype, *, n: int, axis: int, norm: str) -> Array:
-    weights = _mirrored(n, axis, x.ndim, 2.0, g.dtype)
-    return cast(np.conj(rfft_p(g, axis=axis, norm=_OTHER_WAY[norm])) * weights, x.dtype)
-
-
-irfft_p: Primitive = linear(
-    "irfft",
-    _irfft,
-    shape=lambda x, *, n, axis, norm: ShapeDtype(_resized(x.shape, axis, n), _real_dtype(x)),
-    transpose=_irfft_transpose,
-    batch=lambda size, batched, x, *, n, axis, norm: irfft_p(x, n=n, axis=axis + 1, norm=norm),
-    samples=lambda: [
-        Sample((values(3),), {"n": 5, "axis": 0, "norm": "backward"}),
-        Sample((values(2, 3),), {"n": 4, "axis": 1, "norm": "ortho"}),
-        Sample((values(4, 2),), {"n": 6, "axis": 0, "norm": "forward"}),
-        Sample((values(1),), {"n": 1, "axis": 0, "norm": "backward"}),
-    ],
-)
-
+from ...core import Array, implements, ndim_of, shape_of
+from ...errors import ShapeError
+from ..axes import along, as_array, normalize_axis
+from ..products import conjugate
+from .primitives import OTHER_WAY, fft_p, irfft_p, resized, rfft_p
 
 # ---- along one axis ------------------------------------------------------------------------------
 
@@ -139,7 +24,7 @@ def _cut_or_padded(x: Array, n: int, axis: int) -> Array:
     if n < found:
         return x[along(axis, slice(n))]
     if n > found:
-        zeros = np.zeros(_resized(shape_of(x), axis, n - found), x.dtype)
+        zeros = np.zeros(resized(shape_of(x), axis, n - found), x.dtype)
         return np.concatenate([x, zeros], axis=axis)
     return x
 
@@ -147,7 +32,7 @@ def _cut_or_padded(x: Array, n: int, axis: int) -> Array:
 def _normal(norm: str | None) -> str:
     if norm is None:
         return "backward"
-    if norm not in _OTHER_WAY:
+    if norm not in OTHER_WAY:
         raise ValueError(f'Invalid norm value {norm}; should be "backward","ortho" or "forward".')
     return norm
 
@@ -178,7 +63,11 @@ def fft(
 def ifft(
     a: Array, n: int | None = None, axis: int = -1, norm: str | None = None, out: None = None
 ) -> Array:
-    """The inverse of `fft`: a_j = 1/n Σ_k y_k exp(2πi jk / n)."""
+    """The inverse of `fft`: a_j = 1/n Σ_k y_k exp(2πi jk / n).
+
+    >>> np.allclose(ifft(fft(np.arange(4.0))), np.arange(4.0))
+    True
+    """
     a, axis = _along(a, axis)
     a = _cut_or_padded(a, shape_of(a)[axis] if n is None else n, axis)
     return fft_p(a, axis=axis, norm=_normal(norm), inverse=True)
@@ -191,6 +80,9 @@ def rfft(
     """The first n // 2 + 1 elements of `fft` of real numbers; the others mirror them.
 
     Raises `TypeError` for complex numbers.
+
+    >>> rfft(np.ones(6)).shape
+    (4,)
     """
     a, axis = _along(a, axis)
     if a.dtype.kind == "c":
@@ -203,7 +95,11 @@ def rfft(
 def irfft(
     a: Array, n: int | None = None, axis: int = -1, norm: str | None = None, out: None = None
 ) -> Array:
-    """The inverse of `rfft`: `n` real numbers, 2 (m - 1) of them by default."""
+    """The inverse of `rfft`: `n` real numbers, 2 (m - 1) of them by default.
+
+    >>> np.allclose(irfft(rfft(np.arange(6.0))), np.arange(6.0))
+    True
+    """
     a, axis = _along(a, axis)
     if n is None:
         n = 2 * (shape_of(a)[axis] - 1)
@@ -217,16 +113,24 @@ def irfft(
 def hfft(
     a: Array, n: int | None = None, axis: int = -1, norm: str | None = None, out: None = None
 ) -> Array:
-    """`fft` of a signal whose second half mirrors the first: real numbers."""
-    return irfft(conjugate(as_array(a)), n, axis, norm=_OTHER_WAY[_normal(norm)])
+    """`fft` of a signal whose second half mirrors the first: real numbers.
+
+    >>> hfft(np.array([1.0, 0.0, 0.0])).shape
+    (4,)
+    """
+    return irfft(conjugate(as_array(a)), n, axis, norm=OTHER_WAY[_normal(norm)])
 
 
 @implements(np.fft.ihfft)
 def ihfft(
     a: Array, n: int | None = None, axis: int = -1, norm: str | None = None, out: None = None
 ) -> Array:
-    """The inverse of `hfft`."""
-    return np.conj(rfft(a, n, axis, norm=_OTHER_WAY[_normal(norm)]))
+    """The inverse of `hfft`.
+
+    >>> ihfft(np.ones(4)).shape
+    (3,)
+    """
+    return np.conj(rfft(a, n, axis, norm=OTHER_WAY[_normal(norm)]))
 
 
 # ---- along several axes --------------------------------------------------------------------------
@@ -286,7 +190,11 @@ Axes = Sequence[int] | None
 def fftn(
     a: Array, s: Sizes = None, axes: Axes = None, norm: str | None = None, out: None = None
 ) -> Array:
-    """`fft` along several axes, all by default; `s` are their lengths."""
+    """`fft` along several axes, all by default; `s` are their lengths.
+
+    >>> fftn(np.ones((4, 6))).shape
+    (4, 6)
+    """
     a, steps = _plan(a, s, axes)
     return _several(fft, a, steps, norm)
 
@@ -295,7 +203,11 @@ def fftn(
 def ifftn(
     a: Array, s: Sizes = None, axes: Axes = None, norm: str | None = None, out: None = None
 ) -> Array:
-    """The inverse of `fftn`."""
+    """The inverse of `fftn`.
+
+    >>> np.allclose(ifftn(fftn(np.eye(4))), np.eye(4))
+    True
+    """
     a, steps = _plan(a, s, axes)
     return _several(ifft, a, steps, norm)
 
@@ -304,7 +216,11 @@ def ifftn(
 def fft2(
     a: Array, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None, out: None = None
 ) -> Array:
-    """`fft` along two axes, the last ones by default."""
+    """`fft` along two axes, the last ones by default.
+
+    >>> fft2(np.ones((5, 4, 6))).shape
+    (5, 4, 6)
+    """
     a, steps = _plan(a, s, axes)
     return _several(fft, a, steps, norm)
 
@@ -313,7 +229,11 @@ def fft2(
 def ifft2(
     a: Array, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None, out: None = None
 ) -> Array:
-    """The inverse of `fft2`."""
+    """The inverse of `fft2`.
+
+    >>> np.allclose(ifft2(fft2(np.eye(4))), np.eye(4))
+    True
+    """
     a, steps = _plan(a, s, axes)
     return _several(ifft, a, steps, norm)
 
@@ -336,7 +256,11 @@ def _real_back(a: Array, s: Sizes, axes: Axes, norm: str | None) -> Array:
 def rfftn(
     a: Array, s: Sizes = None, axes: Axes = None, norm: str | None = None, out: None = None
 ) -> Array:
-    """`rfft` along the last of several axes, `fft` along the others."""
+    """`rfft` along the last of several axes, `fft` along the others.
+
+    >>> rfftn(np.ones((4, 6))).shape
+    (4, 4)
+    """
     return _real_there(a, s, axes, norm)
 
 
@@ -344,7 +268,11 @@ def rfftn(
 def irfftn(
     a: Array, s: Sizes = None, axes: Axes = None, norm: str | None = None, out: None = None
 ) -> Array:
-    """The inverse of `rfftn`."""
+    """The inverse of `rfftn`.
+
+    >>> np.allclose(irfftn(rfftn(np.eye(4))), np.eye(4))
+    True
+    """
     return _real_back(a, s, axes, norm)
 
 
@@ -352,7 +280,11 @@ def irfftn(
 def rfft2(
     a: Array, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None, out: None = None
 ) -> Array:
-    """`rfftn` along two axes, the last ones by default."""
+    """`rfftn` along two axes, the last ones by default.
+
+    >>> rfft2(np.ones((5, 4, 6))).shape
+    (5, 4, 4)
+    """
     return _real_there(a, s, axes, norm)
 
 
@@ -360,7 +292,11 @@ def rfft2(
 def irfft2(
     a: Array, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None, out: None = None
 ) -> Array:
-    """The inverse of `rfft2`."""
+    """The inverse of `rfft2`.
+
+    >>> np.allclose(irfft2(rfft2(np.eye(4))), np.eye(4))
+    True
+    """
     return _real_back(a, s, axes, norm)
 
 
@@ -393,5 +329,9 @@ def fftshift(x: Array, axes: int | Sequence[int] | None = None) -> Array:
 
 @implements(np.fft.ifftshift)
 def ifftshift(x: Array, axes: int | Sequence[int] | None = None) -> Array:
-    """The inverse of `fftshift`."""
+    """The inverse of `fftshift`.
+
+    >>> ifftshift(np.array([-2, -1, 0, 1, 2]))
+    array([ 0,  1,  2, -2, -1])
+    """
     return _turned(x, axes, False)
