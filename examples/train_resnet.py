@@ -28,7 +28,7 @@ import numpy as np
 import kinone as kn
 from kinone import data, losses, models, nn, optim, random
 from kinone.errors import CheckpointError
-from kinone.training import Progress, load_checkpoint, read_metadata, save_checkpoint
+from kinone.training import Progress, checkpoint
 
 Array = np.ndarray[Any, Any]
 
@@ -165,17 +165,17 @@ def train(options: argparse.Namespace) -> None:
     training = Training(params, state, optimizer.init(params))
     step = make_step(model, optimizer)
 
-    checkpoint = options.output / "checkpoint.npz"
+    saved = options.output / "checkpoint.npz"
     settings = {name: getattr(options, name) for name in SETTINGS}
     prepare_folder(options.output)
     first_epoch = 0
-    if options.resume and checkpoint.exists():
-        check_settings(checkpoint, settings)
-        training, metadata = load_checkpoint(checkpoint, like=training)
+    if options.resume and saved.exists():
+        check_settings(saved, settings)
+        training, metadata = checkpoint.load(saved, like=training)
         first_epoch = metadata["epoch"]
-        print(f"resumed from {checkpoint} after epoch {first_epoch}", file=sys.stderr)
+        print(f"resumed from {saved} after epoch {first_epoch}", file=sys.stderr)
     elif options.resume:
-        print(f"there is no {checkpoint} yet; training from the start", file=sys.stderr)
+        print(f"there is no {saved} yet; training from the start", file=sys.stderr)
 
     print(
         f"ResNet-{options.depth} of width {options.width}: {kn.tree.size(params):,} parameters, "
@@ -199,7 +199,7 @@ def train(options: argparse.Namespace) -> None:
         # Tested before it is saved: a run that is stopped meanwhile repeats the epoch when resumed,
         # instead of going on without its line.
         test_accuracy = accuracy(model, training, test_set)
-        save_checkpoint(checkpoint, training, metadata={"epoch": epoch + 1, "options": settings})
+        checkpoint.save(saved, training, metadata={"epoch": epoch + 1, "options": settings})
         print(
             f"{label}  loss {total_loss / seen:.8f}  accuracy {total_hits / seen:.4f}  "
             f"test accuracy {test_accuracy:.4f}",
@@ -220,11 +220,11 @@ def prepare_folder(folder: Path) -> None:
         ) from error
 
 
-def check_settings(checkpoint: Path, settings: dict[str, Any]) -> None:
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Raises when the checkpoint is of a run with other options: that run could not go on."""
-    saved = read_metadata(checkpoint).get("options")
+    saved = checkpoint.read_metadata(path).get("options")
     if not isinstance(saved, dict):
-        raise CheckpointError(f"{checkpoint} is of another model: this script did not write it")
+        raise CheckpointError(f"{path} is of another model: this script did not write it")
     other = [
         f"--{name.replace('_', '-')} {saved.get(name)}"
         for name in settings
@@ -233,7 +233,7 @@ def check_settings(checkpoint: Path, settings: dict[str, Any]) -> None:
     if other:
         why = "the learning rate falls over all epochs, so their number cannot change; "
         raise CheckpointError(
-            f"{checkpoint} is of a run with {' '.join(other)}; "
+            f"{path} is of a run with {' '.join(other)}; "
             f"{why if saved.get('epochs') != settings['epochs'] else ''}"
             "pass the same to go on with it, or another --output"
         )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from kinone.errors import CheckpointError
-from kinone.training import load_checkpoint, save_checkpoint
+from kinone.training.checkpoint import load, save
 
 TREE = {
     "params": {"conv": [np.arange(6, dtype=np.float32).reshape(2, 3), (np.float64(0.1), None)]},
@@ -48,7 +52,7 @@ def same(first: Any, second: Any) -> bool:
 
 def error_of(path: Path, like: Any = None) -> str:
     with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(path, like)
+        load(path, like)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "\n" not in message
@@ -58,5 +62,17 @@ def error_of(path: Path, like: Any = None) -> str:
 def save_sample(folder: Path) -> Path:
     """A small checkpoint with leaves of several kinds."""
     path = folder / "model.npz"
-    save_checkpoint(path, TREE, metadata=METADATA)
+    save(path, TREE, metadata=METADATA)
     return path
+
+
+def run(script: str, *arguments: object, quiet: bool = False) -> subprocess.Popen[str]:
+    """A process of its own that runs the script."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if quiet else None,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    )

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinone.errors import CheckpointError
-from kinone.training import Checkpoint, load_checkpoint, save_checkpoint
+from kinone.training.checkpoint import Checkpoint, load, save
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def saved(tmp_path: Path) -> Path:
 def load_or_refuse(path: Path) -> Checkpoint | None:
     """What the file holds, or None for a `CheckpointError` of one line; nothing else may happen."""
     try:
-        return load_checkpoint(path)
+        return load(path)
     except CheckpointError as error:
         message = str(error)
     assert "\n" not in message
@@ -67,10 +67,10 @@ def test_every_flipped_bit_is_found_or_harmless(saved):
 
 
 @given(st.data())
-@settings(in_one_folder, max_examples=300)
+@settings(in_one_folder, max_examples=100)
 def test_spliced_and_overwritten_content_is_found_or_harmless(tmp_path, data):
     path = tmp_path / "model.npz"
-    save_checkpoint(path, TREE, metadata=METADATA)
+    save(path, TREE, metadata=METADATA)
     content = path.read_bytes()
     start, end = sorted(data.draw(st.lists(st.integers(0, len(content)), min_size=2, max_size=2)))
     damaged(path, content[:start] + data.draw(st.binary(max_size=20)) + content[end:])
@@ -157,7 +157,7 @@ def test_a_compression_bomb_is_not_inflated(saved):
 def test_entries_that_share_their_bytes_are_refused(saved):
     # One large entry, listed under many names: 100 times the memory that the file takes.
     large = {f"l{i}": np.zeros(10**4) for i in range(100)}
-    save_checkpoint(saved, large)
+    save(saved, large)
     with zipfile.ZipFile(saved) as archive:
         entries = archive.infolist()
     content = saved.read_bytes()
@@ -180,7 +180,7 @@ def test_a_pickle_is_not_opened(saved):
     write_entries(saved, entries)
     error_of(saved)
     edit_header(saved, lambda header: header["leaves"]["params/conv/0"].update(dtype="|O"))
-    assert "makes no sense" in error_of(saved)
+    assert "'|O' is no dtype of a checkpoint" in error_of(saved)
 
 
 def test_entries_too_many_or_too_few_are_refused(saved):
@@ -204,10 +204,10 @@ def test_a_deep_header_does_not_overflow_the_stack(saved):
 
 
 @given(st.data())
-@settings(in_one_folder, max_examples=300)
+@settings(in_one_folder, max_examples=100)
 def test_a_header_of_nonsense_is_refused_or_loads(tmp_path, data):
     path = tmp_path / "model.npz"
-    save_checkpoint(path, TREE, metadata=METADATA)
+    save(path, TREE, metadata=METADATA)
 
     def edit(header: Any) -> None:
         node = header

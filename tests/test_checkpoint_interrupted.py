@@ -5,19 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from checkpoint_sample import TREE, same, save_sample
+from checkpoint_sample import TREE, run, same, save_sample
 
 from kinone.errors import CheckpointError
-from kinone.training import load_checkpoint, save_checkpoint
+from kinone.training.checkpoint import load, save
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def test_a_failing_disk_leaves_the_old_file_and_nothing_else(saved, monkeypatch,
     before = saved.read_bytes()
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(CheckpointError, match="not saved, No space left on device; ") as caught:
-        save_checkpoint(saved, {"new": np.ones(100)})
+        save(saved, {"new": np.ones(100)})
     assert isinstance(caught.value.__cause__, OSError)
     assert saved.read_bytes() == before
     assert folder_of(saved) == ["model.npz"]
@@ -50,7 +47,7 @@ def test_ctrl_c_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
     before = saved.read_bytes()
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(saved, {"new": np.ones(100)})
+        save(saved, {"new": np.ones(100)})
     assert saved.read_bytes() == before
     assert folder_of(saved) == ["model.npz"]
 
@@ -58,7 +55,7 @@ def test_ctrl_c_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
 def test_a_folder_that_is_missing_or_a_file_is_a_clear_error(saved, tmp_path):
     for path in (tmp_path / "missing" / "model.npz", saved / "model.npz"):
         with pytest.raises(CheckpointError, match="choose a folder that exists"):
-            save_checkpoint(path, TREE)
+            save(path, TREE)
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs POSIX permissions")
@@ -68,12 +65,12 @@ def test_a_read_only_folder_is_a_clear_error(saved):
         import os, sys
         import numpy as np, numpy.ma  # nobody may be unable to read the rest of NumPy
         from kinone.errors import CheckpointError
-        from kinone.training import save_checkpoint
+        from kinone.training.checkpoint import save
 
         if os.geteuid() == 0:
             os.setuid(65534)
         try:
-            save_checkpoint(sys.argv[1], {"a": np.ones(100)})
+            save(sys.argv[1], {"a": np.ones(100)})
         except CheckpointError as error:
             print(error)
     """
@@ -85,7 +82,7 @@ def test_a_read_only_folder_is_a_clear_error(saved):
         saved.parent.chmod(0o700)
     assert child.returncode == 0
     assert output.startswith(f"{saved}: not saved, Permission denied; a previous checkpoint is as")
-    assert same(load_checkpoint(saved).tree, TREE)
+    assert same(load(saved).tree, TREE)
 
 
 def test_the_file_has_the_permissions_of_any_new_file(saved, tmp_path):
@@ -97,7 +94,7 @@ def test_the_file_has_the_permissions_of_any_new_file(saved, tmp_path):
 def test_the_new_file_has_the_permissions_of_the_old_one(saved):
     for mode in (0o640, 0o600, 0o444):
         saved.chmod(mode)
-        save_checkpoint(saved, TREE)
+        save(saved, TREE)
         assert saved.stat().st_mode & 0o7777 == mode
 
 
@@ -109,10 +106,10 @@ def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path, monkeypatch)
     link.symlink_to("../runs/model.npz")
     monkeypatch.chdir(tmp_path / "links")
     for number in range(2):  # the target is made, then replaced
-        save_checkpoint("latest.npz", {"n": number})
+        save("latest.npz", {"n": number})
         assert link.is_symlink()
         assert not target.is_symlink()
-        assert load_checkpoint(target).tree == {"n": number}
+        assert load(target).tree == {"n": number}
     assert folder_of(link) == ["latest.npz"]
     assert folder_of(target) == ["model.npz"]
 
@@ -122,27 +119,18 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(CheckpointError, match="not saved, Not a regular file"):
-        save_checkpoint(path, TREE)
+        save(path, TREE)
     assert path.is_fifo()
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(CheckpointError, match="not saved"):
-        save_checkpoint(tmp_path / "loop", TREE)
+        save(tmp_path / "loop", TREE)
     assert folder_of(path) == ["loop", "pipe"]
 
 
 def test_a_long_file_name_is_no_problem(tmp_path):
     path = tmp_path / ("é" * 120 + ".npz")
-    save_checkpoint(path, TREE)
-    assert same(load_checkpoint(path).tree, TREE)
-
-
-def run(script: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-    )
+    save(path, TREE)
+    assert same(load(path).tree, TREE)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -152,13 +140,13 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
         import resource, signal, sys
         import numpy as np
         from kinone.errors import CheckpointError
-        from kinone.training import save_checkpoint
+        from kinone.training.checkpoint import save
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         for size in (10_000, 20_000, 1_000_000):
             try:
-                save_checkpoint(sys.argv[1], {"a": np.ones(100), "b": np.ones(size)})
+                save(sys.argv[1], {"a": np.ones(100), "b": np.ones(size)})
             except CheckpointError as error:
                 print(error)
     """
@@ -169,16 +157,17 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
     assert output.count("File too large; a previous checkpoint is as it was") == 2
     assert folder_of(saved) == ["model.npz"]
     assert saved.read_bytes() != before  # the first of the three was small enough
-    assert load_checkpoint(saved).tree["b"].shape == (10_000,)
+    assert load(saved).tree["b"].shape == (10_000,)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_kill_9_at_every_line_of_a_save_leaves_one_whole_checkpoint(saved):
+@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
+def test_kill_9_at_every_line_of_a_save_leaves_one_whole_checkpoint(saved, stride):
     # A forked child saves and kills itself at its n-th line; n grows until the save gets through.
     script = """
         import os, signal, sys
         import numpy as np
-        from kinone.training import load_checkpoint, save_checkpoint
+        from kinone.training.checkpoint import load, save
 
         path = sys.argv[1]
         old, new = np.zeros(5000), np.ones(5000)
@@ -197,18 +186,18 @@ def test_kill_9_at_every_line_of_a_save_leaves_one_whole_checkpoint(saved):
                 return trace
 
             sys.settrace(trace)
-            save_checkpoint(path, {"a": new, "b": new})
+            save(path, {"a": new, "b": new})
             os._exit(0)
 
         line, seen = 0, set()
         while True:
-            save_checkpoint(path, {"a": old, "b": old})
-            line += 1
+            save(path, {"a": old, "b": old})
+            line += int(sys.argv[2])
             child = os.fork()
             if child == 0:
                 dies_at(line)
             status = os.waitpid(child, 0)[1]
-            found = load_checkpoint(path).tree
+            found = load(path).tree
             assert found["a"].tobytes() == found["b"].tobytes()
             seen.add(found["a"][0])
             if status == 0:
@@ -217,7 +206,7 @@ def test_kill_9_at_every_line_of_a_save_leaves_one_whole_checkpoint(saved):
         assert seen == {0.0, 1.0}
         print(line)
     """
-    child = run(script, saved)
+    child = run(script, saved, stride)
     output, _ = child.communicate(timeout=300)
     assert child.returncode == 0
     assert int(output) > 100
@@ -228,11 +217,11 @@ def test_kill_9_at_any_moment_leaves_one_whole_checkpoint(tmp_path, kills):
     script = """
         import itertools, sys
         import numpy as np
-        from kinone.training import save_checkpoint
+        from kinone.training.checkpoint import save
 
         for number in itertools.count(int(sys.argv[2])):
             value = np.full(100_000, number, np.int64)
-            save_checkpoint(sys.argv[1], {"a": value, "b": value[::-1]}, metadata={"n": number})
+            save(sys.argv[1], {"a": value, "b": value[::-1]}, metadata={"n": number})
             print(number, flush=True)
     """
     path, number = tmp_path / "model.npz", 0
@@ -242,10 +231,8 @@ def test_kill_9_at_any_moment_leaves_one_whole_checkpoint(tmp_path, kills):
         child.stdout.readline()  # at least one save is through
         time.sleep(0.0007 * (kill * 37 % 50))
         child.send_signal(signal.SIGKILL)
-        said = [number, *map(int, child.stdout.read().split())][-1]
-        child.wait()
-        child.stdout.close()
-        found = load_checkpoint(path)
+        said = [number, *map(int, child.communicate()[0].split())][-1]
+        found = load(path)
         assert found.metadata["n"] >= said
         assert same(found.tree["a"], np.full(100_000, found.metadata["n"], np.int64))
         assert same(found.tree["a"], found.tree["b"])
@@ -256,17 +243,17 @@ def test_writers_at_the_same_time_do_not_mix(tmp_path):
     script = """
         import sys
         import numpy as np
-        from kinone.training import save_checkpoint
+        from kinone.training.checkpoint import save
 
         for _ in range(30):
             value = np.full(20_000, int(sys.argv[2]))
-            save_checkpoint(sys.argv[1], {"a": value, "b": value})
+            save(sys.argv[1], {"a": value, "b": value})
     """
     path = tmp_path / "model.npz"
-    save_checkpoint(path, {"a": np.zeros(2), "b": np.zeros(2)})
+    save(path, {"a": np.zeros(2), "b": np.zeros(2)})
     children = [run(script, path, number) for number in (1, 2)]
     while any(child.poll() is None for child in children):
-        found = load_checkpoint(path).tree
+        found = load(path).tree
         assert same(found["a"], found["b"])
     assert [child.communicate()[0] for child in children] == ["", ""]
     assert [child.returncode for child in children] == [0, 0]

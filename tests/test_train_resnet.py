@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kinone import data, random, tree
-from kinone.training import read_metadata, save_checkpoint
+from kinone.training.checkpoint import read_metadata, save
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "examples" / "train_resnet.py"
@@ -202,7 +202,7 @@ def test_a_checkpoint_of_other_options(finished):
 
 
 def test_a_checkpoint_of_another_model(tmp_path):
-    save_checkpoint(checkpoint(tmp_path), {"params": {"w": np.ones(3)}})
+    save(checkpoint(tmp_path), {"params": {"w": np.ones(3)}})
     before = checkpoint(tmp_path).read_bytes()
     assert "another model" in one_line_error(tmp_path, "--resume")
     assert checkpoint(tmp_path).read_bytes() == before

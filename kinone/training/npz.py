@@ -1,4 +1,4 @@
-"""Stored `.npz` files, read without believing a word of them.
+"""Checkpoints as stored `.npz` files, which `numpy.load` reads too.
 
 `numpy.load` takes an entry at its word: it inflates what is compressed and allocates what the head
 of an `.npy` claims, be it terabytes. Here no entry is compressed, so none may claim more bytes than
@@ -7,165 +7,111 @@ the file has, and the head of every entry must be, byte for byte, the one that i
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import math
-import os
+import json
 import struct
 import zipfile
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-from ..errors import CheckpointError
+from . import header as headers
+from .container import MALFORMED, check_size, damaged
+from .leaves import Array, Leaf, Spec, blocks, data, stored_dtype
 
-Path = str | os.PathLike[str]
-Array = npt.NDArray[Any]
-
-_CHUNK = 2**20
-
-MALFORMED = (
-    zipfile.BadZipFile,
-    struct.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,  # also NotImplementedError and RecursionError
-    TypeError,
-    ValueError,
-)
-"""What zipfile, json and NumPy raise on bytes that nobody meant them to read."""
+_HEADER = "kinone.json"
 
 
-class Spec(NamedTuple):
-    """The dtype and shape that an array has or ought to have; prints as `float32[3,4]`."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+def write(file: BinaryIO, refused: str, header: dict[str, Any], arrays: dict[str, Array]) -> None:
+    """Writes the header and each array as `PATH.npy`; the same content gives the same bytes."""
+    text = headers.dump(refused, header)
+    with zipfile.ZipFile(file, "w") as archive:
+        _add(archive, _HEADER, len(text), [text])
+        for path, array in arrays.items():
+            start = _head(Spec(array.dtype, array.shape))
+            entry = f"{path}.npy"
+            _add(archive, entry, len(start) + array.nbytes, [start], blocks(array))
 
 
-def storable(dtype: np.dtype[Any]) -> bool:
-    """Whether an `.npy` can hold the dtype: not objects, empty strings, nor the likes of bfloat16.
+class Reader:
+    """An open `.npz`."""
 
-    The last call themselves `|V2`, and nobody could tell under that name what they were.
-    """
-    if dtype.hasobject or dtype.kind == "V" or dtype.itemsize == 0:
-        return False
-    try:
-        return bool(np.dtype(dtype.str) == dtype)
-    except TypeError:
-        return False
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self._name = name
+        self._file = file
+        self._archive = zipfile.ZipFile(file)
+        if _HEADER not in self._archive.namelist():
+            raise ValueError(f"it has no {_HEADER}; numpy.load reads an .npz of other origin")
+        entry = self._archive.getinfo(_HEADER)
+        self._check_sizes([entry])
+        if entry.file_size > headers.LIMIT:
+            damaged(name, f"its header has {entry.file_size} bytes")
+        self.header: dict[str, Any] = json.loads(self._archive.read(entry))
+        headers.check(name, self.header)
+
+    def leaves(self) -> dict[str, Leaf]:
+        """The leaves by path, after the file was seen to hold them and nothing else."""
+        leaves = headers.read_leaves(self.header)
+        entries = self._archive.infolist()
+        expected = {_HEADER, *(f"{path}.npy" for path in leaves)}
+        found = [entry.filename for entry in entries]
+        if sorted(found) != sorted(expected):
+            odd = sorted(expected.symmetric_difference(found)) or "some stand there twice"
+            damaged(self._name, f"its entries are not as listed in it: {odd}")
+        self._check_sizes(entries)
+        for path, leaf in leaves.items():
+            size = len(_head(leaf.spec)) + leaf.spec.nbytes
+            if self._archive.getinfo(f"{path}.npy").file_size != size:
+                damaged(self._name, f"the leaf {path!r} has not the size of {leaf.spec}")
+        return leaves
+
+    def read(self, path: str, leaf: Leaf) -> Array:
+        """One array, not yet compared with its checksum."""
+        array: Array = np.empty(leaf.spec.shape, leaf.spec.dtype)
+        content, start, whole = data(array), _head(leaf.spec), False
+        entry = self._archive.getinfo(f"{path}.npy")
+        try:
+            # zipfile compares the entry's own head; the bytes are then read straight into the
+            # array, for its checksum is stronger than zipfile's.
+            with self._archive.open(entry) as stream:
+                whole = stream.read(len(start)) == start
+            self._file.seek(_offset(self._file, entry) + len(start))
+            whole = whole and self._file.readinto(content) == len(content)  # type: ignore[attr-defined]
+        except MALFORMED:
+            whole = False
+        if not whole:
+            damaged(self._name, f"the leaf {path!r} is not what was saved")
+        return array
+
+    def _check_sizes(self, entries: list[zipfile.ZipInfo]) -> None:
+        """Raises unless the entries are stored and, together, claim no more than the file has."""
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            damaged(self._name, "it has compressed entries, which Kinone never writes")
+        claimed = sum(max(entry.file_size, entry.compress_size) for entry in entries)
+        check_size(self._name, claimed, self._file)
 
 
-def data(array: Array) -> memoryview:
-    """The bytes of a C-contiguous array, which they share."""
-    return array.reshape(-1).view(np.uint8).data if array.nbytes else memoryview(b"")
+def _add(archive: zipfile.ZipFile, name: str, size: int, *parts: Iterable[Any]) -> None:
+    """Adds an entry, dated 1980, so that the same content gives the same bytes."""
+    info = zipfile.ZipInfo(name)
+    info.file_size = size  # decides on ZIP64
+    with archive.open(info, "w") as stream:
+        for part in parts:
+            for piece in part:
+                stream.write(piece)
 
 
-def sha256(array: Array) -> str:
-    """The SHA-256 of the bytes of a C-contiguous array."""
-    return hashlib.sha256(data(array)).hexdigest()
-
-
-def head(spec: Spec) -> bytes:
+def _head(spec: Spec) -> bytes:
     """The head of an `.npy` file, version 1.0, padded to a multiple of 64 bytes."""
-    text = f"{{'descr': {spec.dtype.str!r}, 'fortran_order': False, 'shape': {spec.shape}, }}"
+    dtype = stored_dtype(spec.dtype).str
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {spec.shape}, }}"
     line = text.encode() + b" " * (-(len(text) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(line)) + line
 
 
-def write(archive: zipfile.ZipFile, entry: str, *parts: bytes | memoryview) -> None:
-    """Adds an entry, dated 1980, so that the same content gives the same bytes."""
-    info = zipfile.ZipInfo(entry)
-    info.file_size = sum(len(part) for part in parts)  # decides on ZIP64
-    with archive.open(info, "w") as stream:
-        for part in parts:
-            stream.write(part)
-
-
-def write_array(archive: zipfile.ZipFile, path: str, array: Array) -> None:
-    """Adds a C-contiguous array as `PATH.npy`."""
-    write(archive, f"{path}.npy", head(Spec(array.dtype, array.shape)), data(array))
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive; whatever goes wrong with its bytes in the block becomes a `CheckpointError`."""
-    name = os.fspath(path)
-    try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            yield archive
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointError(f"{name}: cannot be read, {error.strerror or error}") from error
-    except MALFORMED as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CheckpointError(
-            f"{name}: damaged, or not a Kinone checkpoint ({reason}); load another copy"
-        ) from error
-
-
-def check_sizes(name: str, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
-    """Raises unless the entries are stored and, together, claim no more than the file has."""
-    assert archive.fp is not None
-    size = os.fstat(archive.fp.fileno()).st_size
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise CheckpointError(
-            f"{name}: has compressed entries, which Kinone never writes; load the original file"
-        )
-    claimed = sum(max(entry.file_size, entry.compress_size) for entry in entries)
-    if claimed > size:
-        raise CheckpointError(
-            f"{name}: damaged, it claims {claimed} bytes and has {size}; load another copy"
-        )
-
-
-def check_entries(
-    name: str, archive: zipfile.ZipFile, arrays: dict[str, Spec], *, beside: str
-) -> None:
-    """Raises unless the file holds each array once, with the right size, and `beside`, no more."""
-    entries = archive.infolist()
-    found, expected = [entry.filename for entry in entries], {f"{path}.npy" for path in arrays}
-    if sorted(found) != sorted({*expected, beside}):
-        odd = sorted({*expected, beside}.symmetric_difference(found)) or "some stand there twice"
-        raise CheckpointError(f"{name}: damaged, its entries are not as listed in it: {odd}")
-    check_sizes(name, archive, entries)
-    for path, spec in arrays.items():
-        if archive.getinfo(f"{path}.npy").file_size != len(head(spec)) + spec.nbytes:
-            raise CheckpointError(
-                f"{name}: damaged, the leaf {path!r} has not the size of {spec}; load another copy"
-            )
-
-
-def read_array(
-    name: str, archive: zipfile.ZipFile, path: str, spec: Spec, expected_sha256: str
-) -> Array:
-    """The array of an entry that passed `check_entries`; raises when one bit of it differs."""
-    array: Array = np.empty(spec.shape, spec.dtype)
-    content, done = data(array), 0
-    start = head(spec)
-    try:
-        with archive.open(f"{path}.npy") as stream:
-            whole = stream.read(len(start)) == start
-            while chunk := stream.read(_CHUNK):  # the read at the end compares zipfile's CRC
-                content[done : done + len(chunk)] = chunk
-                done += len(chunk)
-        whole = whole and done == len(content)
-    except MALFORMED:
-        whole = False
-    if not whole or hashlib.sha256(content).hexdigest() != expected_sha256:
-        raise CheckpointError(
-            f"{name}: damaged, the leaf {path!r} is not what was saved; load another copy"
-        )
-    return array
+def _offset(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
+    """Where the bytes of a stored entry begin: behind its local head, of 30 bytes and two names."""
+    file.seek(entry.header_offset)
+    head = file.read(30)
+    name, extra = struct.unpack("<HH", head[26:30])
+    return int(entry.header_offset + 30 + name + extra)
