@@ -19,6 +19,7 @@ RUNS: tuple[tuple[str, dict[str, str]], ...] = (
     ("mlp", {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}),
     ("jit", {}),
     ("optimizers", {}),
+    ("metrics", {}),
     ("resnet", {}),
     ("memory", {}),
 )

@@ -22,6 +22,7 @@ The public names:
     kn.tree, kn.random                     trees of arrays; explicit keys
     kn.nn, kn.models                       layers as init/apply pairs; networks made of them
     kn.optim, kn.losses                    optimisers as pure state updates; losses
+    kn.metrics                             how good predictions are, with intervals
     kn.lax                                 control flow and collectives under JAX's names
     kn.scipy                               SciPy's functions (needs SciPy)
     kn.data, kn.training                   batches; checkpoints and progress
@@ -82,7 +83,7 @@ __version__ = "0.1.0"
 
 # Loaded when they are first asked for: `import kinone` alone costs as little as it can.
 _PARTS = (
-    *("compile", "data", "debug", "extend", "lax", "losses", "misc", "models", "nn"),
+    *("compile", "data", "debug", "extend", "lax", "losses", "metrics", "misc", "models", "nn"),
     *("numpy", "optim", "random", "scipy", "testing", "training"),
 )
 _NAMES = {"env": "debug", "jit": "compile"}  # and the part that has them
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
         extend,
         lax,
         losses,
+        metrics,
         misc,
         models,
         nn,
@@ -163,6 +165,7 @@ __all__ = [
     "make_jvp_reversemode",
     "make_vjp",
     "map",
+    "metrics",
     "misc",
     "models",
     "multigrad_dict",

@@ -85,3 +85,10 @@ class KeyReuseWarning(UserWarning):
 
 class BatchLoopWarning(UserWarning):
     """A primitive without a batching rule, which `vmap` calls once for each example."""
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric, or a class of it, that the data do not define: an AUC without a positive example.
+
+    The message names the classes that were left out, or what stands in their place.
+    """

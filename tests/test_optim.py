@@ -159,6 +159,22 @@ SCHEDULES = {
     "staircase": lambda o: o.exponential_decay(1.0, 10, 0.5, 3, True, 0.2),
     "growing": lambda o: o.exponential_decay(1.0, 4, 1.5, 0, False, 3.0),
     "rate 0": lambda o: o.exponential_decay(1.0, 4, 0.0),
+    "warm-up exponential": lambda o: o.warmup_exponential_decay_schedule(
+        0.1, 1.0, 7, 10, 0.5, 3, True, 0.01
+    ),
+    "restarts": lambda o: o.sgdr_schedule(
+        [
+            {"init_value": 0.1, "peak_value": 1.0 / n, "warmup_steps": n, "decay_steps": 20 * n}
+            for n in (1, 2, 3)
+        ]
+    ),
+    "interpolate": lambda o: o.piecewise_interpolate_schedule("cosine", 0.5, {30: 0.1, 10: 3.0}),
+    "interpolate none": lambda o: o.piecewise_interpolate_schedule("linear", 0.5),
+    "interpolate at 0": lambda o: o.piecewise_interpolate_schedule("linear", 0.5, {0: 2, 9: 0.1}),
+    "linear cycle": lambda o: o.linear_onecycle_schedule(150, 0.3),
+    "linear cycle arguments": lambda o: o.linear_onecycle_schedule(97, 0.3, 0.2, 0.7, 10.0, 50.0),
+    "cosine cycle": lambda o: o.cosine_onecycle_schedule(150, 0.3),
+    "cosine cycle arguments": lambda o: o.cosine_onecycle_schedule(97, 0.3, 0.2, 10.0, 50.0),
     "joined": lambda o: o.join_schedules(
         [o.linear_schedule(0.0, 1.0, 5), o.constant_schedule(1.0), o.exponential_decay(1, 3, 0.5)],
         [5, 9],
@@ -171,15 +187,18 @@ SCHEDULES = {
 def test_schedule_at_every_step(name: str) -> None:
     jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
     ours = SCHEDULES[name](optim)
-    steps = range(40)
+    steps = range(200)
     got = [ours(step) for step in steps]
     assert {type(value) for value in got} == {float}
     with jax.enable_x64(True):
-        want = [float(SCHEDULES[name](optax)(np.int64(step))) for step in steps]
+        theirs = jax.vmap(SCHEDULES[name](optax))
+        want = np.broadcast_to(theirs(np.arange(200)), 200)
     np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-16)
-    np.testing.assert_array_equal(ours(np.arange(40)), got)  # an array of steps
+    np.testing.assert_array_equal(ours(np.arange(200)), got)  # an array of steps
     traced = kn.graph(lambda step: ours(step) * np.ones(()))(np.int64(0))
-    np.testing.assert_array_equal([traced(np.int64(step)) for step in steps], got)
+    np.testing.assert_array_equal([traced(np.int64(step)) for step in steps[::5]], got[::5])
+    some = kn.jit(lambda step: ours(step) * np.ones(()))
+    assert some(np.int32(7)) == pytest.approx(got[7], rel=1e-6)
 
 
 def test_schedules_refuse_nonsense() -> None:
@@ -189,6 +208,13 @@ def test_schedules_refuse_nonsense() -> None:
         optim.warmup_cosine_decay_schedule(0.0, 0.1, 10, 10)
     with pytest.raises(ValueError, match="scales ≥ 0"):
         optim.piecewise_constant_schedule(0.1, {5: -1.0})
+    with pytest.raises(ValueError, match="scales ≥ 0"):
+        optim.piecewise_interpolate_schedule("linear", 0.1, {5: -1.0})
+    with pytest.raises(ValueError, match="'linear' or 'cosine'"):
+        optim.piecewise_interpolate_schedule("step", 0.1)
+    for cycle in (optim.linear_onecycle_schedule, optim.cosine_onecycle_schedule):
+        with pytest.raises(ValueError, match="transition_steps > 0"):
+            cycle(0, 0.1)
     with pytest.raises(ValueError, match="one boundary between"):
         optim.join_schedules([optim.constant_schedule(0.1)], [3])
 

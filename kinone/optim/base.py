@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,7 +34,9 @@ class GradientTransformation(_Pair):
     The state is a dict. `updates` has the tree, shapes and dtypes of the gradients; what comes last
     in a chain has made it a step to *add* to the parameters (`apply_updates`). Nothing that goes in
     is changed, and nothing that comes out shares memory with it. `name` is the key of the state in
-    a `chain`. Any pair of functions with these signatures makes one:
+    a `chain`. What some transformations want beside these three, `update` takes by name
+    (`value=loss` for `reduce_on_plateau`; `value=`, `grad=` and `value_fn=` for `lbfgs`) and hands
+    on to every link; the others do without. Any pair of functions with these signatures makes one:
 
         >>> double = GradientTransformation(
         ...     lambda params: {}, lambda updates, state, params=None: (2 * updates, state)
@@ -51,7 +54,7 @@ class GradientTransformation(_Pair):
         self = super().__new__(cls, init, update)
         self.name = name
         self.parts = ()
-        self.step = update
+        self.step = _with_extra(update)
         return self
 
     def __repr__(self) -> str:
@@ -66,14 +69,40 @@ def transformation(name: str, init: Init, step: Update) -> GradientTransformatio
         check_leaves(name, params)
         return init(params)
 
-    def update(updates: Updates, state: State, params: Params | None = None) -> Any:
+    made = GradientTransformation(checked_init, step, name)
+
+    def update(updates: Updates, state: State, params: Params | None = None, **extra: Any) -> Any:
         if params is not None:
             zip_leaves(name, "gradients", updates, ("parameters", params))
-        return _owned(step(updates, state, params), (updates, state, params))
+        return _owned(made.step(updates, state, params, **extra), (updates, state, params))
 
-    made = GradientTransformation(checked_init, update, name)
-    made.step = step
-    return made
+    checked = GradientTransformation(checked_init, update, name)
+    checked.step = made.step
+    return checked
+
+
+def _with_extra(update: Update) -> Update:
+    """`update` as one that takes any arguments by name, and gets those that it has a name for."""
+    named = list(inspect.signature(update).parameters.values())
+    if any(each.kind is each.VAR_KEYWORD for each in named):
+        return update
+    known = {each.name for each in named[3:]}
+
+    def step(updates: Updates, state: State, params: Params | None = None, **extra: Any) -> Any:
+        taken = {key: value for key, value in extra.items() if key in known}
+        return update(updates, state, params, **taken)
+
+    return step
+
+
+def needs_params(name: str, params: Params | None) -> Params:
+    """The parameters; raises `ValueError` where `update` was called without."""
+    if params is None:
+        raise ValueError(
+            f"{name} needs the parameters, at {source.here()}\n"
+            "  Write updates, state = optimizer.update(gradients, state, params)."
+        )
+    return params
 
 
 def stateless(name: str, f: Callable[[Updates, Params | None], Updates]) -> GradientTransformation:
@@ -123,7 +152,7 @@ def chain(*transforms: Link, name: str = "chain") -> GradientTransformation:
     def init(params: Params) -> State:
         return {key: part.init(params) for key, part in parts}
 
-    def step(updates: Updates, state: Any, params: Params | None = None) -> Any:
+    def step(updates: Updates, state: Any, params: Params | None = None, **extra: Any) -> Any:
         if not isinstance(state, dict) or set(state) != set(names):
             got = list(state) if isinstance(state, dict) else type(state).__name__
             raise TreeError(
@@ -132,7 +161,7 @@ def chain(*transforms: Link, name: str = "chain") -> GradientTransformation:
             )
         new_state = {}
         for key, part in parts:
-            updates, new_state[key] = part.step(updates, state[key], params)
+            updates, new_state[key] = part.step(updates, state[key], params, **extra)
         return updates, new_state
 
     made = transformation(name, init, step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from .. import source, tree
 from ..core import Array, Tracer, shape_dtype
 from ..errors import LeafError, ShapeError, TreeError
 from ..ops.kernels.parallel import for_each
+from ..tree.patterns import matches
 
 Tree = Any
 
@@ -141,6 +141,50 @@ def map_leaves(f: Callable[..., Any], *columns: Sequence[Array]) -> list[Any]:
     return results
 
 
+def map_trained(f: Callable[[Array, Any], Array], updates: Tree) -> Tree:
+    """`f(g, out)` of each leaf that is trained; the others as they are."""
+    leaves, treedef = tree.flatten(updates)
+    found = map_leaves(lambda g, out: (f(g, out[0]) if trains(g) else g,), leaves)
+    return tree.unflatten(treedef, [each[0] for each in found])
+
+
+def formula(name: str, f: Callable[..., Any], updates: Tree, *states: Tree) -> tuple[Tree, ...]:
+    """`f(g, *states)` leaf by leaf, an elementwise formula that returns a tuple of arrays: a tuple
+    of trees. A leaf that is not trained stays as it is, and its states too.
+    """
+
+    def move(*row: Any, out: Any) -> Any:
+        return f(*row) if trains(row[0]) else row
+
+    columns = zip_leaves(name, "gradients", updates, *[("state", state) for state in states])
+    return rows_to_trees(updates, map_leaves(move, *columns), 1 + len(states))
+
+
+def whole_leaves(
+    name: str, f: Callable[..., Any], updates: Tree, *others: tuple[str, Tree]
+) -> Tree:
+    """`f(g, *others)` leaf by leaf, for an `f` that needs whole leaves, of one result."""
+    columns = zip_leaves(name, "gradients", updates, *others)
+    found = [f(*row) if trains(row[0]) else row[0] for row in zip(*columns, strict=True)]
+    return tree.unflatten(tree.structure(updates), found)
+
+
+def rows_to_trees(like: Tree, rows: Sequence[Any], count: int) -> tuple[Tree, ...]:
+    """The first `count` results of `map_leaves`, each as a tree of the structure of `like`."""
+    treedef = tree.structure(like)
+    return tuple([tree.unflatten(treedef, [row[i] for row in rows]) for i in range(count)])
+
+
+def squared(x: Array) -> Array:
+    """|x|², real for complex numbers."""
+    return x * x if shape_dtype(x).dtype.kind == "f" else np.real(x * np.conj(x))
+
+
+def norm(x: Array) -> Array:
+    """The Euclidean norm of one leaf."""
+    return np.sqrt(np.sum(squared(x)))
+
+
 def _run_block(f: Callable[..., Any]) -> Callable[[tuple[list[Array], list[Array], slice]], None]:
     def run(job: tuple[list[Array], list[Array], slice]) -> None:
         operands, outs, part = job
@@ -155,33 +199,12 @@ def _run_block(f: Callable[..., Any]) -> Callable[[tuple[list[Array], list[Array
 # ---- leaves by path ------------------------------------------------------------------------------
 
 
-def matches(pattern: str, path: str) -> bool:
-    """Whether a leaf's path fits a pattern: `*` is any text within one name, `**` any names.
-
-    >>> matches("**/kernel", "layers/0/kernel"), matches("**/kernel", "kernel")
-    (True, True)
-    >>> matches("layers/*", "layers/0/kernel"), matches("layers/**", "layers/0/kernel")
-    (False, True)
-    """
-    return _compiled(pattern).fullmatch(path) is not None
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # "**/" stands for any number of names and their slashes, so it may be nothing; "/**" at the
-    # end likewise.
-    text = re.escape(pattern)
-    text = text.replace(r"\*\*/", "(?:[^/]+/)*").replace(r"/\*\*", "(?:/.*)?")
-    text = text.replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
-    return re.compile(text)
-
-
 def select(params: Tree, mask: Any) -> Tree:
     """A tree of booleans, one for each leaf of `params`: the leaves that a mask means.
 
     `mask` is a path pattern, a list of patterns (any of them), a tree of booleans with the
     structure of `params` or a prefix of it, a function from `params` to one, or None for all.
-    Print the result to see what a pattern selects.
+    `describe_selection` prints it in columns.
 
         >>> select({"dense": {"kernel": 1.0, "bias": 2.0}}, "**/kernel")
         {'dense': {'kernel': True, 'bias': False}}
@@ -198,6 +221,30 @@ def select(params: Tree, mask: Any) -> Tree:
         treedef = tree.structure(params)
         return tree.unflatten(treedef, _selected(treedef, tuple(patterns)))
     return tree.map(lambda flag, part: tree.map(lambda _: bool(flag), part), mask, params)
+
+
+def describe_selection(params: Tree, mask: Any) -> str:
+    """What a mask selects, leaf by leaf, to be read: paths, shapes, and how many numbers in all.
+
+        >>> params = {"dense": {"kernel": np.zeros((3, 2)), "bias": np.zeros(2)}}
+        >>> print(describe_selection(params, "**/kernel"))
+        no   dense/bias    float64[2]
+        yes  dense/kernel  float64[3,2]
+        1 of 2 leaves, 6 of 8 numbers
+
+    Raises what `select` raises.
+    """
+    flags, rows = tree.leaves(select(params, mask)), tree.leaves_with_path(params)
+    known = [shape_dtype(leaf) for _, leaf in rows]
+    width = max((len(path) for path, _ in rows), default=0)
+    lines = [
+        f"{'yes' if flag else 'no':4} {path:{width}}  {each}"
+        for flag, (path, _), each in zip(flags, rows, known, strict=True)
+    ]
+    sizes = [each.size for each in known]
+    chosen = sum(size for size, flag in zip(sizes, flags, strict=True) if flag)
+    total = f"{sum(flags)} of {len(flags)} leaves, {chosen} of {sum(sizes)} numbers"
+    return "\n".join([*lines, total])
 
 
 @functools.lru_cache(maxsize=64)

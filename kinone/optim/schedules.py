@@ -10,7 +10,7 @@ traced step, which is how a compiled training step uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -206,6 +206,154 @@ def warmup_cosine_decay_schedule(
         ],
         [warmup_steps],
     )
+
+
+def warmup_exponential_decay_schedule(
+    init_value: float,
+    peak_value: float,
+    warmup_steps: int,
+    transition_steps: int,
+    decay_rate: float,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: float | None = None,
+) -> Schedule:
+    """A straight line to `peak_value`, then `exponential_decay`, counted from the end of the line.
+
+    >>> schedule = warmup_exponential_decay_schedule(0.0, 1.0, 2, 3, decay_rate=0.5)
+    >>> [schedule(step) for step in (1, 2, 5)]
+    [0.5, 1.0, 0.5]
+    """
+    decay = exponential_decay(
+        peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value
+    )
+    return join_schedules(
+        [linear_schedule(init_value, peak_value, warmup_steps), decay], [warmup_steps]
+    )
+
+
+def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
+    """Warm restarts: one `warmup_cosine_decay_schedule` after another, from the arguments of each.
+
+        >>> cycle = {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 1}
+        >>> restarts = sgdr_schedule([{**cycle, "decay_steps": 3}, {**cycle, "decay_steps": 5}])
+        >>> [round(restarts(step), 2) for step in range(8)]
+        [0.0, 1.0, 0.5, 0.0, 1.0, 0.85, 0.5, 0.15]
+
+    (Loshchilov & Hutter 2017, arXiv:1608.03983)
+    """
+    every = list(cosine_kwargs)
+    ends = np.cumsum([each["decay_steps"] for each in every]).tolist()
+    return join_schedules([warmup_cosine_decay_schedule(**each) for each in every], ends[:-1])
+
+
+def piecewise_interpolate_schedule(
+    interpolate_type: str,
+    init_value: float,
+    boundaries_and_scales: Mapping[int, float] | None = None,
+) -> Schedule:
+    """From one value to the next, "linear" or by half a "cosine": `{boundary: scale}`.
+
+    The value at each boundary is `scale` times that at the one before; the first is `init_value`,
+    at step 0, and after the last boundary the value is level.
+
+        >>> up_and_down = piecewise_interpolate_schedule("linear", 1.0, {2: 3.0, 4: 0.5})
+        >>> [up_and_down(step) for step in range(6)]
+        [1.0, 2.0, 3.0, 2.25, 1.5, 1.5]
+
+    Raises `ValueError` for another type or a negative scale.
+    """
+    if interpolate_type not in ("linear", "cosine"):
+        raise ValueError(f"interpolate_type is 'linear' or 'cosine', not {interpolate_type!r}")
+    factors = sorted((boundaries_and_scales or {}).items())
+    if any(factor < 0 for _, factor in factors):
+        raise ValueError(
+            f"piecewise_interpolate_schedule wants scales ≥ 0, got {boundaries_and_scales}"
+        )
+    bounds = [0, *[boundary for boundary, _ in factors]]
+    values = np.cumprod([init_value, *[factor for _, factor in factors]]).tolist()
+
+    def schedule(step: Any) -> Any:
+        value: Any = constant_schedule(values[-1])(step)
+        for i in reversed(range(len(factors))):
+            begin, end = bounds[i], bounds[i + 1]
+            part = (step - begin) / max(end - begin, 1)
+            if interpolate_type == "linear":
+                here = (values[i + 1] - values[i]) * part + values[i]
+            else:
+                half = (values[i] - values[i + 1]) / 2
+                here = values[i + 1] + half * (np.cos(np.pi * part) + 1)
+            value = np.where((begin <= step) & (step < end), here, value)
+        return _plain(value)
+
+    return schedule
+
+
+def linear_onecycle_schedule(
+    transition_steps: int,
+    peak_value: float,
+    pct_start: float = 0.3,
+    pct_final: float = 0.85,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> Schedule:
+    """One cycle of straight lines: up to `peak_value`, back, and down to nearly nothing.
+
+    From `peak_value / div_factor` to `peak_value` at `pct_start` of `transition_steps`, back at
+    `pct_final`, and at the end `final_div_factor` times lower still.
+
+        >>> schedule = linear_onecycle_schedule(100, 1.0, div_factor=4.0)
+        >>> [schedule(step) for step in (0, 15, 30, 85)]
+        [0.25, 0.625, 1.0, 0.25]
+
+    Raises `ValueError` unless `transition_steps` is positive. (Smith & Topin 2018,
+    "Super-convergence", arXiv:1708.07120)
+    """
+    _check_cycle("linear_onecycle_schedule", transition_steps)
+    return piecewise_interpolate_schedule(
+        "linear",
+        peak_value / div_factor,
+        {
+            int(pct_start * transition_steps): div_factor,
+            int(pct_final * transition_steps): 1.0 / div_factor,
+            transition_steps: 1.0 / final_div_factor,
+        },
+    )
+
+
+def cosine_onecycle_schedule(
+    transition_steps: int,
+    peak_value: float,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> Schedule:
+    """One cycle of half cosines: up to `peak_value`, then down to nearly nothing.
+
+    From `peak_value / div_factor` to `peak_value` at `pct_start` of `transition_steps`, then to
+    `peak_value / (div_factor · final_div_factor)`: PyTorch's `OneCycleLR`.
+
+        >>> schedule = cosine_onecycle_schedule(100, 1.0, pct_start=0.5, div_factor=4.0)
+        >>> [round(schedule(step), 3) for step in (0, 25, 50, 75)]
+        [0.25, 0.625, 1.0, 0.5]
+
+    Raises `ValueError` unless `transition_steps` is positive. (Smith & Topin 2018,
+    "Super-convergence", arXiv:1708.07120)
+    """
+    _check_cycle("cosine_onecycle_schedule", transition_steps)
+    return piecewise_interpolate_schedule(
+        "cosine",
+        peak_value / div_factor,
+        {
+            int(pct_start * transition_steps): div_factor,
+            transition_steps: 1.0 / (div_factor * final_div_factor),
+        },
+    )
+
+
+def _check_cycle(name: str, transition_steps: int) -> None:
+    if transition_steps <= 0:
+        raise ValueError(f"{name} wants transition_steps > 0, got {transition_steps}")
 
 
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
