@@ -17,6 +17,7 @@ The public names:
     kn.fori_loop, while_loop               differentiable, like Python's own
     kn.jit                                 a function compiled to NumPy source that you can read
     kn.graph, eval_shape                   the program and the shapes of a function
+    kn.named_scope                         a path on what is computed inside, as layers give
     kn.ops                                 every primitive with its rules
     kn.numpy                               NumPy's namespace, and that of the array API standard
     kn.tree, kn.random                     trees of arrays; explicit keys
@@ -38,6 +39,7 @@ from .core import ShapeDtype
 from .errors import KeyReuseWarning, KinoneError
 from .graph import Graph, eval_shape, graph
 from .ops import stop_gradient
+from .source import named_scope
 from .transforms import (
     checkpoint,
     cond,
@@ -169,6 +171,7 @@ __all__ = [
     "misc",
     "models",
     "multigrad_dict",
+    "named_scope",
     "nn",
     "numpy",
     "ops",

@@ -307,6 +307,9 @@ def test_kinks() -> None:
 CORNERS = [
     (np.abs, [0.0, 1.0], {"absolute": 1}),
     (kn.ops.relu, [0.0, 0.0, 1.0], {"relu": 2}),
+    (kn.ops.relu6, [0.0, 3.0, 6.0], {"relu6": 2}),
+    (kn.ops.leaky_relu, [0.0, 1.0], {"leaky_relu": 1}),
+    (lambda x: kn.ops.elu(x, 2.0), [0.0, 1.0], {"elu": 1}),
     (kn.ops.hard_swish, [-3.0, 0.0, 3.0], {"hard_swish": 2}),
     (lambda x: np.maximum(x, 2.0), [2.0, 1.0], {"maximum": 1}),
     (lambda x: np.clip(x, 0.0, 1.0), [0.0, 0.5, 1.0], {"maximum": 1, "minimum": 1}),

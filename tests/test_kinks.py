@@ -119,6 +119,9 @@ def test_pytorch(row: Row) -> None:
             relu, softplus = torch.nn.functional.relu, torch.nn.functional.softplus
             hard_sigmoid = torch.nn.functional.hardsigmoid
             hard_swish = torch.nn.functional.hardswish
+            relu6, hard_tanh = torch.nn.functional.relu6, torch.nn.functional.hardtanh
+            leaky_relu, elu = torch.nn.functional.leaky_relu, torch.nn.functional.elu
+            selu, celu = torch.nn.functional.selu, torch.nn.functional.celu
 
             @staticmethod
             def logsumexp(x: Any) -> Any:
@@ -127,6 +130,10 @@ def test_pytorch(row: Row) -> None:
             @staticmethod
             def max_pool(x: Any, window: int) -> Any:
                 return torch.nn.functional.max_pool2d(x.permute(0, 3, 1, 2), window)
+
+            @staticmethod
+            def adaptive_max_pool(x: Any, size: int) -> Any:
+                return torch.nn.functional.adaptive_max_pool2d(x.permute(0, 3, 1, 2), size)
 
     x = torch.tensor(numbers(row.point), requires_grad=True)
     torch.sum(eval(row.function, {"np": Numpy(), "kn": Kinone, "x": x})).backward()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import source
 from ..core import Array, Primitive, ShapeDtype, observe
 from ..graph import evaluate, trace_flat
 from ..ops.samples import Sample, values
@@ -83,7 +84,8 @@ def _batch(size: int, flags: Sequence[bool], *xs: Array, program: Compiled) -> A
 def _derived(program: Compiled, key: Any, make: Callable[[], Any]) -> Any:
     found = program.derived.get(key)
     if found is None:
-        found = program.derived[key] = make()
+        with source.no_scope():  # it is kept, for other scopes too
+            found = program.derived[key] = make()
     return found
 
 

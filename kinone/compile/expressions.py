@@ -145,4 +145,4 @@ def _escaped(text: str) -> str:
 
 
 def _is_location(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], types.CodeType)
+    return isinstance(value, tuple) and len(value) == 3 and isinstance(value[0], types.CodeType)

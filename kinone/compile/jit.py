@@ -158,7 +158,8 @@ class Jitted(Generic[P, R]):
             return results
 
         avals = [shape_dtype(leaf) for leaf in leaves]
-        program, captured = trace_flat(flat, avals, name_of(self._fun), labels, "jit")
+        with source.no_scope():  # it may be called in several
+            program, captured = trace_flat(flat, avals, name_of(self._fun), labels, "jit")
         compiled = Compiled(program)
         traced = Traced(
             signature,

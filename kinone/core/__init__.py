@@ -21,6 +21,7 @@ from .tracer import Tracer
 from .values import (
     Array,
     ShapeDtype,
+    is_bfloat16,
     is_foreign,
     is_inexact,
     is_number,
@@ -40,6 +41,7 @@ __all__ = [
     "explain",
     "foreign",
     "implements",
+    "is_bfloat16",
     "is_foreign",
     "is_inexact",
     "is_number",

@@ -97,19 +97,25 @@ def is_foreign(x: Any) -> bool:
 def is_number(leaf: Any) -> bool:
     """Whether a leaf is an array, a number, a tracer or a `ShapeDtype`, of a numeric dtype."""
     if type(leaf) is np.ndarray:
-        return leaf.dtype.kind in "fiubc"
+        return leaf.dtype.kind in "fiubc" or is_bfloat16(leaf.dtype)
     dtype = getattr(leaf, "dtype", None)
     if dtype is None:
         return isinstance(leaf, (bool, int, float, complex))
     if isinstance(leaf, np.ndarray) and is_foreign(leaf):
         return False
-    return getattr(dtype, "kind", None) in ("f", "i", "u", "b", "c")
+    return getattr(dtype, "kind", None) in ("f", "i", "u", "b", "c") or is_bfloat16(dtype)
 
 
 def is_inexact(x: Array) -> bool:
     """Whether a value is of a floating or complex type, that is, differentiable."""
     if type(x) is np.ndarray:
-        return x.dtype.kind in "fc"
+        return x.dtype.kind in "fc" or is_bfloat16(x.dtype)
     if isinstance(x, (float, complex)):
         return True
-    return getattr(getattr(x, "dtype", None), "kind", None) in ("f", "c")
+    dtype = getattr(x, "dtype", None)
+    return getattr(dtype, "kind", None) in ("f", "c") or is_bfloat16(dtype)
+
+
+def is_bfloat16(dtype: Any) -> bool:
+    """Whether it is the dtype of the package ml_dtypes, a float that NumPy takes for raw bytes."""
+    return getattr(dtype, "kind", None) == "V" and str(dtype) == "bfloat16"

@@ -19,11 +19,12 @@ class kinks:
     which lines; `k.rows` holds `(line, primitive, elements)`.
 
     It counts what forward runs met, once for each run, whether it was differentiated or not:
-    elements of `abs`, `fabs` and `relu` at 0, of `hard_sigmoid` and `hard_swish` at ±3; the ties of
-    `maximum`, `minimum`, `fmax` and `fmin`, and those of `max` and `min` over axes (each element
-    that shares); `hypot` and `arctan2` at the origin; norms and standard deviations that are 0. Not
-    steps (`floor`), slopes without end (`sqrt` at 0), and choices by order alone (`sort`,
-    `max_pool`), plain NumPy outside of a transformation, and what `jit` left away as not needed.
+    elements of `abs`, `fabs`, `relu`, `leaky_relu` and `elu` at 0, of `relu6` at 0 and 6, of
+    `hard_sigmoid` and `hard_swish` at ±3; the ties of `maximum`, `minimum`, `fmax` and `fmin`, and
+    those of `max` and `min` over axes (each element that shares); `hypot` and `arctan2` at the
+    origin; norms and standard deviations that are 0. Not steps (`floor`), slopes without end
+    (`sqrt` at 0), and choices by order alone (`sort`, `max_pool`), plain NumPy outside of a
+    transformation, and what `jit` left away as not needed.
 
         >>> import numpy as np, kinone as kn
         >>> with kn.debug.kinks() as k:

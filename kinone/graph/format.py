@@ -48,7 +48,9 @@ def format_graph(program: Graph) -> str:
     head = ", ".join(f"{names[var]}: {var.aval}" for var in program.inputs)
     lines = [f"graph {program.name}({head}):"]
     for text, location in rows:
-        lines.append(f"    {text.ljust(width)}  # {source.describe(location)}")
+        scope = source.scope_of(location)
+        within = f"  in {scope}" if scope else ""
+        lines.append(f"    {text.ljust(width)}  # {source.describe(location)}{within}")
     results = [
         f"{path}: {show(atom)}" if path else show(atom)
         for path, atom in zip(tree.treedef_paths(program.out_tree), program.outputs, strict=True)

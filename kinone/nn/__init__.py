@@ -6,14 +6,28 @@
 | family        | layers                                                                        |
 |---------------|-------------------------------------------------------------------------------|
 | dense         | `Dense`                                                                       |
-| convolution   | `Conv`, `ConvTranspose`, in any number of dimensions                          |
-| normalisation | `BatchNorm`                                                                   |
-| dropout       | `Dropout`                                                                     |
-| activation    | `Relu`, `Sigmoid`, `Tanh`, `Swish`, `HardSigmoid`, `HardSwish`, `Softmax`     |
+| convolution   | `Conv`, `ConvTranspose`, `DepthwiseConv`, in any number of dimensions         |
+| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`              |
+| dropout       | `Dropout`, `DropPath`                                                         |
+| activation    | `Relu`, `Relu6`, `LeakyRelu`, `PRelu`, `Elu`, `Celu`, `Selu`, `Gelu`, `Swish` |
+|               | or `Silu`, `Mish`, `Softplus`, `Softsign`, `Sigmoid`, `LogSigmoid`, `Tanh`,   |
+|               | `HardSigmoid`, `HardSwish`, `HardTanh`, `Softmax`, `LogSoftmax`, `Glu`,       |
 |               | and any function by `Activation`                                              |
-| pooling       | `MaxPool`, `AvgPool`, `GlobalAvgPool`                                         |
-| shape         | `Flatten`                                                                     |
-| combination   | `Sequential`, `Residual`, `Parallel`, `compose`                               |
+| pooling       | `MaxPool`, `AvgPool`, `AdaptiveMaxPool`, `AdaptiveAvgPool`, `GlobalMaxPool`,  |
+|               | `GlobalAvgPool`                                                               |
+| attention to  | `SqueezeExcite`                                                               |
+| channels      |                                                                               |
+| embedding     | `Embedding`; `attend` with its parameters                                     |
+| recurrent     | `LSTM`, `GRU`, `RNN`; one step: `LSTMCell`, `GRUCell`, `RNNCell`              |
+| attention     | `MultiHeadAttention`; the function `dot_product_attention`                    |
+| positions     | `SinusoidalPositions`, `LearnedPositions`, `RotaryPositions`; `rotate`,       |
+|               | `sinusoidal_positions`                                                        |
+| transformer   | `TransformerEncoder`, `TransformerDecoder`, their `…Layer`s, `FeedForward`    |
+| shape         | `Flatten`, `Upsample`                                                         |
+| combination   | `Sequential`, `Residual`, `Parallel`, `compose`, `named`                      |
+| running       | `scanned`: copies in a loop; `checkpoint`, `mixed_precision`: less memory     |
+| parameters    | `freeze` and `merge`: which of them train                                     |
+| a table       | `summary`: shapes, parameters, multiply-accumulates                           |
 | your own      | `Layer(init, apply)`                                                          |
 
     >>> import numpy as np, kinone as kn
@@ -30,47 +44,147 @@ Initial values are made by `nn.initializers`.
 from . import initializers
 from .activation import (
     Activation,
+    Celu,
+    Elu,
+    Gelu,
+    Glu,
     HardSigmoid,
     HardSwish,
+    HardTanh,
+    LeakyRelu,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PRelu,
     Relu,
+    Relu6,
+    Selu,
     Sigmoid,
+    Silu,
     Softmax,
+    Softplus,
+    Softsign,
     Swish,
     Tanh,
 )
+from .attention import MultiHeadAttention, dot_product_attention
 from .combine import Call, Parallel, Residual, Sequential, compose
-from .conv import Conv, ConvTranspose
+from .conv import Conv, ConvTranspose, DepthwiseConv
 from .dense import Dense
-from .dropout import Dropout
-from .layer import Layer, stateless
+from .dropout import Dropout, DropPath
+from .embedding import Embedding, attend
+from .freeze import Partition, freeze, merge
+from .layer import Layer, named, stateless
+from .layer_norm import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from .norm import BatchNorm
-from .pool import AvgPool, GlobalAvgPool, MaxPool
-from .shape import Flatten
+from .pool import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+)
+from .positional import (
+    LearnedPositions,
+    RotaryPositions,
+    SinusoidalPositions,
+    rotate,
+    sinusoidal_positions,
+)
+from .precision import mixed_precision
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .repeat import checkpoint, scanned
+from .shape import Flatten, Upsample
+from .squeeze_excite import SqueezeExcite
+from .summary import Summary, summary
+from .transformer import (
+    FeedForward,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
     "AvgPool",
     "BatchNorm",
     "Call",
+    "Celu",
     "Conv",
     "ConvTranspose",
     "Dense",
+    "DepthwiseConv",
+    "DropPath",
     "Dropout",
+    "Elu",
+    "Embedding",
+    "FeedForward",
     "Flatten",
+    "GRUCell",
+    "Gelu",
     "GlobalAvgPool",
+    "GlobalMaxPool",
+    "Glu",
+    "GroupNorm",
     "HardSigmoid",
     "HardSwish",
+    "HardTanh",
+    "InstanceNorm",
+    "LSTMCell",
     "Layer",
+    "LayerNorm",
+    "LeakyRelu",
+    "LearnedPositions",
+    "LogSigmoid",
+    "LogSoftmax",
     "MaxPool",
+    "Mish",
+    "MultiHeadAttention",
+    "PRelu",
     "Parallel",
+    "Partition",
+    "RMSNorm",
+    "RNNCell",
     "Relu",
+    "Relu6",
     "Residual",
+    "RotaryPositions",
+    "Selu",
     "Sequential",
     "Sigmoid",
+    "Silu",
+    "SinusoidalPositions",
     "Softmax",
+    "Softplus",
+    "Softsign",
+    "SqueezeExcite",
+    "Summary",
     "Swish",
     "Tanh",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+    "Upsample",
+    "attend",
+    "checkpoint",
     "compose",
+    "dot_product_attention",
+    "freeze",
     "initializers",
+    "merge",
+    "mixed_precision",
+    "named",
+    "rotate",
+    "scanned",
+    "sinusoidal_positions",
     "stateless",
+    "summary",
 ]

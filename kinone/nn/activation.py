@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import ops
-from ..core import Array
-from .layer import Layer, stateless
+from ..core import Array, ShapeDtype, shape_error, shape_of
+from ..ops.spatial import channels_first
+from ..random import Key
+from .initializers import constant
+from .layer import Layer, Params, State, describe, entry, parameter_dtype, stateless
 
 
 def Activation(function: Callable[[Array], Array]) -> Layer:
@@ -60,6 +63,9 @@ def Swish() -> Layer:
     return stateless(ops.swish, "Swish()")
 
 
+Silu = Swish
+
+
 def HardSigmoid() -> Layer:
     """min(max(x + 3, 0), 6) / 6: the sigmoid in three straight pieces, made for small devices.
 
@@ -88,3 +94,199 @@ def Softmax(axis: int = -1) -> Layer:
     array([0.5, 0.5])
     """
     return stateless(lambda x: ops.softmax(x, axis=axis), f"Softmax({axis})")
+
+
+def Relu6() -> Layer:
+    """min(max(x, 0), 6); its derivative at 0 and at 6 is 0.
+
+    >>> import numpy as np
+    >>> Relu6().apply({}, {}, np.array([-1.0, 2.0, 8.0]))[0]
+    array([0., 2., 6.])
+    """
+    return stateless(ops.relu6, "Relu6()")
+
+
+def LeakyRelu(negative_slope: float = 0.01) -> Layer:
+    """x where x > 0, else negative_slope · x.
+
+    >>> import numpy as np
+    >>> LeakyRelu(0.1).apply({}, {}, np.array([-10.0, 2.0]))[0]
+    array([-1.,  2.])
+    """
+    return stateless(
+        lambda x: ops.leaky_relu(x, negative_slope),
+        describe("LeakyRelu", negative_slope=(negative_slope, 0.01)),
+    )
+
+
+def PRelu(*, negative_slope_init: float = 0.25, shared: bool = True, layout: str = "NHWC") -> Layer:
+    """x where x > 0, else slope · x, with a slope that is learned.
+
+    `params["negative_slope"]` has one number, or with `shared=False` one for each channel, (C,);
+    it starts at `negative_slope_init`. Any shape; channels are last, or second with
+    `layout="NCHW"`.
+
+    Raises `ShapeError` when the channels do not fit.
+
+    Source: He et al. 2015, arXiv:1502.01852.
+
+        >>> import numpy as np
+        >>> from kinone import random
+        >>> params, state = PRelu().init(random.key(0), (1, 2))
+        >>> PRelu().apply(params, state, np.array([[-4.0, 2.0]]))[0]
+        array([[-1.,  2.]])
+    """
+    name = describe(
+        "PRelu",
+        negative_slope_init=(negative_slope_init, 0.25),
+        shared=(shared, True),
+        layout=(layout, "NHWC"),
+    )
+    place = 1 if channels_first(layout) else -1
+
+    def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
+        if not shared and x.ndim < 2:
+            raise shape_error(name, "PRelu wants an axis of examples and one of channels", x)
+        shape = (1,) if shared else (x.shape[place],)
+        start = constant(negative_slope_init)
+        return {"negative_slope": start(key["negative_slope"], shape, parameter_dtype(x))}, {}
+
+    def apply(
+        params: Params, state: State, x: Array, train: bool, key: Key | None
+    ) -> tuple[Array, State]:
+        slope = entry(params, "negative_slope", name)
+        shape = shape_of(x)
+        if shape_of(slope) != ((1,) if shared else shape[place:][:1]):
+            raise shape_error(name, "the slopes are not those of the input's channels", x, slope)
+        if place == 1 and not shared:
+            slope = slope.reshape(-1, *[1] * (len(shape) - 2))
+        return ops.leaky_relu(x, slope), state
+
+    return Layer(init, apply, name)
+
+
+def Elu(alpha: float = 1.0) -> Layer:
+    """x where x > 0, else alpha · (eˣ - 1) (Clevert et al. 2015, arXiv:1511.07289).
+
+    >>> import numpy as np
+    >>> Elu().apply({}, {}, np.array([-1e4, 2.0]))[0]
+    array([-1.,  2.])
+    """
+    return stateless(lambda x: ops.elu(x, alpha), describe("Elu", alpha=(alpha, 1.0)))
+
+
+def Celu(alpha: float = 1.0) -> Layer:
+    """x where x > 0, else alpha · (e^(x/alpha) - 1), smooth for every alpha (Barron 2017,
+    arXiv:1704.07483).
+
+    >>> import numpy as np
+    >>> Celu(2.0).apply({}, {}, np.array([-1e4, 2.0]))[0]
+    array([-2.,  2.])
+    """
+    if alpha == 0:
+        raise ValueError("alpha=0 divides by zero: Relu() is the limit")
+    return stateless(lambda x: ops.celu(x, alpha), describe("Celu", alpha=(alpha, 1.0)))
+
+
+def Gelu(approximate: bool = False) -> Layer:
+    """x Φ(x), Φ the share of a normal distribution below x; `approximate` is GPT-2's form with tanh
+    (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+
+    >>> import numpy as np
+    >>> Gelu().apply({}, {}, np.array([0.0, 1.0]))[0].round(6)
+    array([0.      , 0.841345])
+    """
+    return stateless(
+        lambda x: ops.gelu(x, approximate), describe("Gelu", approximate=(approximate, False))
+    )
+
+
+def Softplus(beta: float = 1.0) -> Layer:
+    """ln(1 + e^(beta x)) / beta: relu with a rounded corner, the sharper the larger beta is.
+
+    >>> import numpy as np
+    >>> Softplus().apply({}, {}, np.array([0.0, 1e4]))[0].round(4)
+    array([6.931e-01, 1.000e+04])
+    """
+    if beta == 0:
+        raise ValueError("beta=0 divides by zero: a softplus wants a positive beta")
+    if beta == 1:
+        return stateless(ops.softplus, "Softplus()")
+    return stateless(lambda x: ops.softplus(x * beta) / beta, f"Softplus(beta={beta!r})")
+
+
+def HardTanh(minimum: float = -1.0, maximum: float = 1.0) -> Layer:
+    """x kept between two bounds; beyond and at them the slope is 0.
+
+    >>> import numpy as np
+    >>> HardTanh().apply({}, {}, np.array([-4.0, 0.5]))[0]
+    array([-1. ,  0.5])
+    """
+    if minimum >= maximum:
+        raise ValueError(f"minimum={minimum} is not below maximum={maximum}")
+    return stateless(
+        lambda x: ops.hard_tanh(x, minimum, maximum),
+        describe("HardTanh", minimum=(minimum, -1.0), maximum=(maximum, 1.0)),
+    )
+
+
+def LogSoftmax(axis: int = -1) -> Layer:
+    """ln softmax(x) along an axis.
+
+    >>> import numpy as np
+    >>> LogSoftmax().apply({}, {}, np.array([0.0, 1000.0]))[0]
+    array([-1000.,     0.])
+    """
+    return stateless(lambda x: ops.log_softmax(x, axis=axis), f"LogSoftmax({axis})")
+
+
+def Glu(axis: int = -1) -> Layer:
+    """a · sigmoid(b), where a and b are the halves of x along an axis (Dauphin et al. 2017,
+    arXiv:1612.08083).
+
+    >>> import numpy as np
+    >>> Glu().apply({}, {}, np.array([3.0, 0.0]))[0]
+    array([1.5])
+    """
+    return stateless(lambda x: ops.glu(x, axis=axis), f"Glu({axis})")
+
+
+def Selu() -> Layer:
+    """1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1 (Klambauer et al. 2017,
+    arXiv:1706.02515).
+
+    >>> import numpy as np
+    >>> Selu().apply({}, {}, np.array([-1e4, 1.0]))[0].round(4)
+    array([-1.7581,  1.0507])
+    """
+    return stateless(ops.selu, "Selu()")
+
+
+def Mish() -> Layer:
+    """x · tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
+
+    >>> import numpy as np
+    >>> Mish().apply({}, {}, np.array([0.0, 1.0]))[0].round(4)
+    array([0.    , 0.8651])
+    """
+    return stateless(ops.mish, "Mish()")
+
+
+def Softsign() -> Layer:
+    """x / (1 + |x|).
+
+    >>> import numpy as np
+    >>> Softsign().apply({}, {}, np.array([-1.0, 3.0]))[0]
+    array([-0.5 ,  0.75])
+    """
+    return stateless(ops.softsign, "Softsign()")
+
+
+def LogSigmoid() -> Layer:
+    """ln sigmoid(x), with all digits where the sigmoid underflows.
+
+    >>> import numpy as np
+    >>> LogSigmoid().apply({}, {}, np.array([-1e4, 0.0]))[0].round(4)
+    array([-1.000e+04, -6.931e-01])
+    """
+    return stateless(ops.log_sigmoid, "LogSigmoid()")

@@ -13,28 +13,29 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import source
-from ..core import Array, ShapeDtype, shape_dtype
+from .. import source, tree
+from ..core import Array, shape_dtype
 from ..errors import TreeError
 from ..graph import eval_shape
 from ..random import Key
-from .layer import Layer, Params, State
+from .layer import Layer, Params, State, frame
 
 
 class Call(Protocol):
-    """Applies the child of a name to its input."""
+    """Applies the child of a name to its input, an array or a tree of several."""
 
-    def __call__(self, name: str, x: Array, /) -> Array: ...
+    def __call__(self, name: str, x: Any, /) -> Any: ...
 
 
 def compose(
-    children: Mapping[str, Layer], forward: Callable[[Call, Array], Array], name: str = ""
+    children: Mapping[str, Layer], forward: Callable[[Call, Any], Any], name: str = ""
 ) -> Layer:
     """The layer that computes `forward(call, x)`, where `call("conv", x)` applies a child.
 
     Everything else is threaded behind it: each child's parameters and state are found under its
     name, its key is `key[name]`, and its shapes come from running `forward` once on a value without
-    numbers. A child called twice is shared: one set of parameters, two uses.
+    numbers. A child called twice is shared: one set of parameters, two uses. `x`, and what a child
+    is given or returns, may be a tree of arrays.
 
     Raises `ValueError` when `forward` does not call every child, `TreeError` when parameters are
     not those of the children. An error inside a child names the child's path.
@@ -57,15 +58,16 @@ def compose(
             )
     name = name or f"compose({', '.join(children)})"
 
-    def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
+    def init(key: Key, x: Any) -> tuple[Params, State]:
         made: dict[str, tuple[Params, State]] = {}
 
-        def call(child_name: str, x: Array, /) -> Array:
+        def call(child_name: str, x: Any, /) -> Any:
             child = _child(children, child_name)
             try:
-                if child_name not in made:
-                    made[child_name] = child.init(key[child_name], shape_dtype(x))
-                return child.apply(*made[child_name], x)[0]
+                with source.named_scope(child_name):
+                    if child_name not in made:
+                        made[child_name] = child.init(key[child_name], tree.map(shape_dtype, x))
+                    return child.apply(*made[child_name], x)[0]
             except Exception as error:
                 _locate(error, child_name, child)
                 raise
@@ -78,23 +80,24 @@ def compose(
         return params, {each: made[each][1] for each in children if made[each][1]}
 
     def apply(
-        params: Params, state: State, x: Array, train: bool, key: Key | None
-    ) -> tuple[Array, State]:
+        params: Params, state: State, x: Any, train: bool, key: Key | None
+    ) -> tuple[Any, State]:
         _check_names(name, "params", params, children)
         _check_names(name, "state", state, children)
         state = dict(state)
         uses: dict[str, int] = {}
 
-        def call(child_name: str, x: Array, /) -> Array:
+        def call(child_name: str, x: Any, /) -> Any:
             child = _child(children, child_name)
             use = uses[child_name] = uses.get(child_name, -1) + 1
             child_key = None if key is None else key[child_name]
             if child_key is not None and use:
                 child_key = child_key.fold_in(use)
             try:
-                y, new = child.apply(
-                    params.get(child_name, {}), state.get(child_name, {}), x, train, child_key
-                )
+                with source.named_scope(child_name):
+                    y, new = child.apply(
+                        params.get(child_name, {}), state.get(child_name, {}), x, train, child_key
+                    )
             except Exception as error:
                 _locate(error, child_name, child)
                 raise
@@ -104,7 +107,7 @@ def compose(
 
         return forward(call, x), state
 
-    return Layer(init, apply, name)
+    return frame(init, apply, name)
 
 
 def Sequential(*layers: Layer, **named: Layer) -> Layer:
@@ -183,15 +186,27 @@ def _name(layers: Sequence[Any], named: Mapping[str, Layer]) -> dict[str, Layer]
     """Names for layers that have none: their kind in lower case and a number for each kind."""
     children: dict[str, Layer] = {}
     counts: dict[str, int] = {}
+
+    def add(name: str, layer: Layer) -> None:
+        if name in children:
+            raise ValueError(
+                f"two layers have the name {name!r}, at {source.here()}\n"
+                "  Give one of them another: nn.named(name, layer)."
+            )
+        children[name] = layer
+
     for layer in layers:
-        text = layer.name if isinstance(layer, Layer) else type(layer).__name__
-        found = re.match(r"\w+", text)
-        kind = found.group().lower() if found else "layer"
-        number = counts[kind] = counts.get(kind, -1) + 1
-        children[f"{kind}{number}"] = layer
-    if twice := children.keys() & named.keys():
-        raise ValueError(f"two layers have the name {min(twice)!r}; give the first one a name too")
-    return {**children, **named}
+        label = layer.label if isinstance(layer, Layer) else None
+        if label is None:
+            text = layer.name if isinstance(layer, Layer) else type(layer).__name__
+            found = re.match(r"\w+", text)
+            kind = found.group().lower() if found else "layer"
+            number = counts[kind] = counts.get(kind, -1) + 1
+            label = f"{kind}{number}"
+        add(label, layer)
+    for name, layer in named.items():
+        add(name, layer)
+    return children
 
 
 def _hint(child: Any) -> str:

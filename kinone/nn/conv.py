@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..core import Array, ShapeDtype, ndim_of, shape_error
+from ..core import Array, ShapeDtype, ndim_of, shape_error, shape_of
 from ..ops.spatial import Padding, channels_first, sizes
 from ..random import Key
 from .initializers import Initializer, he_normal, zeros
@@ -51,46 +52,90 @@ def Conv(
         >>> params["kernel"].shape
         (3, 3, 1, 8)
     """
-    start = he_normal() if kernel_init is None else kernel_init
-    name = describe(
+    return _convolution(
         "Conv",
+        ops.conv,
         features,
         kernel,
+        {
+            "strides": (strides, 1),
+            "padding": (padding, "SAME"),
+            "dilation": (dilation, 1),
+            "groups": (groups, 1),
+        },
+        use_bias,
+        layout,
+        kernel_init,
+        bias_init,
+    )
+
+
+def DepthwiseConv(
+    kernel: Sizes,
+    *,
+    multiplier: int = 1,
+    strides: Sizes = 1,
+    padding: Padding = "SAME",
+    dilation: Sizes = 1,
+    use_bias: bool = True,
+    layout: str = "NHWC",
+    kernel_init: Initializer | None = None,
+    bias_init: Initializer = zeros,
+) -> Layer:
+    """Every channel has `multiplier` windows of its own, and sees no other channel.
+
+    It is `Conv(C * multiplier, kernel, groups=C)`, where C is the input's number of channels: the
+    cheap half of a separable convolution, whose other half is `Conv(features, 1)`.
+
+    `params["kernel"]` is (*kernel, 1, C * multiplier), or (C * multiplier, 1, *kernel) with "NCHW".
+
+    Raises `ShapeError` when the input has not the right number of axes.
+
+    Source: Howard et al. 2017, arXiv:1704.04861.
+
+        >>> from kinone import random
+        >>> params, state = DepthwiseConv((3, 3)).init(random.key(0), (1, 28, 28, 16))
+        >>> params["kernel"].shape
+        (3, 3, 1, 16)
+    """
+    name = describe(
+        "DepthwiseConv",
+        kernel,
+        multiplier=(multiplier, 1),
         strides=(strides, 1),
         padding=(padding, "SAME"),
         dilation=(dilation, 1),
-        groups=(groups, 1),
         use_bias=(use_bias, True),
         layout=(layout, "NHWC"),
     )
     first = channels_first(layout)
 
-    def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
-        channels, window = _check(name, x, kernel, groups, features, first)
-        dtype = parameter_dtype(x)
-        shape = (*window, channels // groups, features // groups)
-        parts = _draw_groups(start, key["kernel"], groups, shape, dtype)
-        weights = np.concatenate(parts, axis=-1) if groups > 1 else parts[0]
-        params = {"kernel": _to_channels_first(weights) if first else weights}
-        if use_bias:
-            params["bias"] = bias_init(key["bias"], (features,), dtype)
-        return params, {}
-
-    def apply(
-        params: Params, state: State, x: Array, train: bool, key: Key | None
-    ) -> tuple[Array, State]:
-        y = ops.conv(
-            x,
-            entry(params, "kernel", name),
+    @functools.cache
+    def layer(channels: int) -> Layer:
+        return Conv(
+            channels * multiplier,
+            kernel,
             strides=strides,
             padding=padding,
             dilation=dilation,
-            groups=groups,
+            groups=channels,
+            use_bias=use_bias,
             layout=layout,
+            kernel_init=kernel_init,
+            bias_init=bias_init,
         )
-        return (_add_bias(y, entry(params, "bias", name), first) if use_bias else y), state
 
-    return Layer(init, apply, name)
+    def of(x: Array) -> Layer:
+        shape = shape_of(x)
+        if len(shape) < 3:
+            raise shape_error(name, "the input has a batch, channel and spatial axes", x)
+        return layer(shape[1] if first else shape[-1])
+
+    return Layer(
+        lambda key, x: of(x).init(key, x),
+        lambda params, state, x, train, key: of(x).apply(params, state, x),
+        name,
+    )
 
 
 def ConvTranspose(
@@ -125,28 +170,56 @@ def ConvTranspose(
         >>> layer.apply(params, state, np.ones((1, 8, 8, 2), np.float32))[0].shape
         (1, 16, 16, 4)
     """
-    start = he_normal() if kernel_init is None else kernel_init
-    name = describe(
+    return _convolution(
         "ConvTranspose",
+        ops.conv_transpose,
         features,
         kernel,
-        strides=(strides, 1),
-        padding=(padding, "SAME"),
-        output_padding=(output_padding, 0),
-        dilation=(dilation, 1),
-        groups=(groups, 1),
-        use_bias=(use_bias, True),
-        layout=(layout, "NHWC"),
+        {
+            "strides": (strides, 1),
+            "padding": (padding, "SAME"),
+            "output_padding": (output_padding, 0),
+            "dilation": (dilation, 1),
+            "groups": (groups, 1),
+        },
+        use_bias,
+        layout,
+        kernel_init,
+        bias_init,
+        backwards=True,
+    )
+
+
+def _convolution(
+    kind: str,
+    run: Callable[..., Array],
+    features: int,
+    kernel: Sizes,
+    options: dict[str, tuple[Any, Any]],
+    use_bias: bool,
+    layout: str,
+    kernel_init: Initializer | None,
+    bias_init: Initializer,
+    backwards: bool = False,
+) -> Layer:
+    """The layer that is `run`, with its options given as their value and their default."""
+    start = he_normal() if kernel_init is None else kernel_init
+    name = describe(
+        kind, features, kernel, **options, use_bias=(use_bias, True), layout=(layout, "NHWC")
     )
     first = channels_first(layout)
+    values = {option: value for option, (value, _) in options.items()}
+    groups: int = values["groups"]
 
     def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
         channels, window = _check(name, x, kernel, groups, features, first)
         dtype = parameter_dtype(x)
         shape = (*window, channels // groups, features // groups)
-        # Each group's kernel is drawn with its inputs before its outputs, and stored the other way.
         parts = _draw_groups(start, key["kernel"], groups, shape, dtype)
-        weights = np.concatenate([np.swapaxes(part, -1, -2) for part in parts], axis=-1)
+        if backwards:
+            # Each group's is drawn with its inputs before its outputs, and stored the other way.
+            parts = [np.swapaxes(part, -1, -2) for part in parts]
+        weights = np.concatenate(parts, axis=-1) if groups > 1 else parts[0]
         params = {"kernel": _to_channels_first(weights) if first else weights}
         if use_bias:
             params["bias"] = bias_init(key["bias"], (features,), dtype)
@@ -155,16 +228,7 @@ def ConvTranspose(
     def apply(
         params: Params, state: State, x: Array, train: bool, key: Key | None
     ) -> tuple[Array, State]:
-        y = ops.conv_transpose(
-            x,
-            entry(params, "kernel", name),
-            strides=strides,
-            padding=padding,
-            output_padding=output_padding,
-            dilation=dilation,
-            groups=groups,
-            layout=layout,
-        )
+        y = run(x, entry(params, "kernel", name), layout=layout, **values)
         return (_add_bias(y, entry(params, "bias", name), first) if use_bias else y), state
 
     return Layer(init, apply, name)

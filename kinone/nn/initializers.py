@@ -13,6 +13,7 @@ half that ReLU takes away.
 | `glorot_uniform` | 2 / (fan_in + fan_out) | uniform      | the same                         |
 | `lecun_normal`   | 1 / fan_in             | normal       | LeCun et al. 1998                |
 | `lecun_uniform`  | 1 / fan_in             | uniform      | the same                         |
+| `orthogonal`     | gain² / longer side    | orthonormal  | Saxe et al. 2013                 |
 
 These are called to make an initializer, as in `jax.nn.initializers`: `he_normal()(key, shape)`.
 `normal` here is the whole bell, as in the papers and in PyTorch; JAX and Keras cut it off at two
@@ -127,6 +128,61 @@ def normal(stddev: float = 1e-2) -> Initializer:
 
     def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         return random.normal(key, shape, dtype) * stddev
+
+    return init
+
+
+def truncated_normal(stddev: float = 1e-2, lower: float = -2.0, upper: float = 2.0) -> Initializer:
+    """`stddev` times normal numbers that are cut off at `lower` and `upper`.
+
+    The cut makes their standard deviation smaller: 0.88 · stddev at ±2.
+    """
+
+    def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        return random.truncated_normal(key, lower, upper, shape, dtype) * stddev
+
+    return init
+
+
+def uniform(scale: float = 1e-2) -> Initializer:
+    """Uniform numbers from 0 up to `scale`."""
+
+    def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        return random.uniform(key, shape, dtype, 0.0, scale)
+
+    return init
+
+
+def orthogonal(gain: float = 1.0, out_axis: int = -1) -> Initializer:
+    """A matrix that turns and mirrors, and stretches by `gain` alone.
+
+    Of the kernel as a matrix, its `out_axis` against all other axes, the rows or the columns,
+    whichever are fewer, are orthogonal and of length `gain`. It is the Q of a random normal
+    matrix's decomposition QR, with the signs that make R's diagonal positive: so every such
+    matrix is equally likely.
+
+    Raises `ValueError` for a shape of fewer than two axes.
+
+        >>> from kinone import random
+        >>> q = orthogonal()(random.key(0), (3, 3), np.float64)
+        >>> bool(np.allclose(q @ q.T, np.eye(3)))
+        True
+
+    Source: Saxe et al. 2013, arXiv:1312.6120.
+    """
+
+    def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        fans(shape)
+        columns = shape[out_axis]
+        rows = math.prod(shape) // max(columns, 1)
+        tall = random.normal(key, (max(rows, columns), min(rows, columns)), np.float64)
+        q, r = np.linalg.qr(tall)
+        q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+        if rows < columns:
+            q = np.transpose(q)
+        rest = [length for axis, length in enumerate(shape) if axis != out_axis % len(shape)]
+        kernel = np.moveaxis(np.reshape(q, (*rest, columns)), -1, out_axis)
+        return (gain * kernel).astype(dtype)
 
     return init
 

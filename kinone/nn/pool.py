@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import ops
+from ..ops.adaptive import OutputSize
 from ..ops.spatial import Padding, channels_first
 from .layer import Layer, describe, stateless
 
@@ -88,4 +89,51 @@ def GlobalAvgPool(*, layout: str = "NHWC") -> Layer:
     return stateless(
         lambda x: ops.global_avg_pool(x, layout=layout),
         describe("GlobalAvgPool", layout=(layout, "NHWC")),
+    )
+
+
+def AdaptiveAvgPool(output_size: OutputSize, *, layout: str = "NHWC") -> Layer:
+    """The means of `output_size` windows that cover the image, whatever its size.
+
+    Window i of an axis goes from ⌊i · size / out⌋ to ⌈(i + 1) · size / out⌉, as in PyTorch. One
+    number is for all spatial axes; None leaves an axis as it is.
+
+    (N, *spatial, C) → (N, *output_size, C), or channels second with `layout="NCHW"`.
+
+        >>> import numpy as np
+        >>> AdaptiveAvgPool(3).apply({}, {}, np.arange(5.0).reshape(1, 5, 1))[0].ravel()
+        array([0.5, 2. , 3.5])
+    """
+    channels_first(layout)
+    return stateless(
+        lambda x: ops.adaptive_avg_pool(x, output_size, layout=layout),
+        describe("AdaptiveAvgPool", output_size, layout=(layout, "NHWC")),
+    )
+
+
+def AdaptiveMaxPool(output_size: OutputSize, *, layout: str = "NHWC") -> Layer:
+    """The largest elements of `output_size` windows that cover the image; see `AdaptiveAvgPool`.
+
+    >>> import numpy as np
+    >>> AdaptiveMaxPool(3).apply({}, {}, np.arange(5.0).reshape(1, 5, 1))[0].ravel()
+    array([1., 3., 4.])
+    """
+    channels_first(layout)
+    return stateless(
+        lambda x: ops.adaptive_max_pool(x, output_size, layout=layout),
+        describe("AdaptiveMaxPool", output_size, layout=(layout, "NHWC")),
+    )
+
+
+def GlobalMaxPool(*, layout: str = "NHWC") -> Layer:
+    """The largest element of each channel over the whole image: (N, *spatial, C) → (N, C).
+
+    >>> import numpy as np
+    >>> GlobalMaxPool().apply({}, {}, np.arange(8.0).reshape(1, 2, 2, 2))[0]
+    array([[6., 7.]])
+    """
+    channels_first(layout)
+    return stateless(
+        lambda x: ops.global_max_pool(x, layout=layout),
+        describe("GlobalMaxPool", layout=(layout, "NHWC")),
     )

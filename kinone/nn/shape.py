@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..core import shape_of
-from .layer import Layer, stateless
+from .. import ops
+from ..core import Array, ndim_of, shape_error, shape_of
+from ..ops.spatial import channels_first, sizes
+from ..ops.upsample import check_method
+from .layer import Layer, describe, stateless
 
 
 def Flatten() -> Layer:
@@ -19,3 +23,27 @@ def Flatten() -> Layer:
     return stateless(
         lambda x: np.reshape(x, (shape_of(x)[0], math.prod(shape_of(x)[1:]))), "Flatten()"
     )
+
+
+def Upsample(scale: int | Sequence[int], *, method: str = "nearest", layout: str = "NHWC") -> Layer:
+    """Images `scale` times as large: each element repeated, or lines between with "linear".
+
+    (N, *spatial, C) → (N, *(scale · spatial), C), or channels second with `layout="NCHW"`; `scale`
+    is a whole number for all spatial axes or one for each. See `kinone.ops.resize_images`.
+
+        >>> Upsample(2).apply({}, {}, np.array([1.0, 3.0]).reshape(1, 2, 1))[0].ravel()
+        array([1., 1., 3., 3.])
+    """
+    start = 2 if channels_first(layout) else 1
+    check_method(method)
+
+    def upsample(x: Array) -> Array:
+        rank = ndim_of(x) - 2
+        if rank < 1:
+            raise shape_error(name, "Upsample wants (N, *spatial, C), a spatial axis too", x)
+        spatial = shape_of(x)[start : start + rank]
+        size = [k * n for k, n in zip(sizes(scale, rank, "scale"), spatial, strict=True)]
+        return ops.resize_images(x, size, method=method, layout=layout)
+
+    name = describe("Upsample", scale, method=(method, "nearest"), layout=(layout, "NHWC"))
+    return stateless(upsample, name)

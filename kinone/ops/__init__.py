@@ -11,7 +11,27 @@ from ..core.protocol import load_all as load_all
 from ..core.protocol import waiting
 from . import refused as refused
 from . import ufunc_methods as ufunc_methods
-from .activation import hard_sigmoid, hard_swish, relu, sigmoid, softplus, swish
+from .activation import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    hard_sigmoid,
+    hard_swish,
+    hard_tanh,
+    leaky_relu,
+    log_sigmoid,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    swish,
+)
+from .adaptive import adaptive_avg_pool, adaptive_max_pool, global_max_pool
 from .arithmetic import (
     absolute,
     add,
@@ -72,6 +92,7 @@ from .conv import conv, conv_transpose
 from .cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum, diff, ediff1d
 from .diagonal import diag, diagflat, diagonal, trace, tril, triu, vander
 from .einsum import einsum
+from .erf import erf, erfc
 from .extrema import all, any, argmax, argmin, count_nonzero, max, min, ptp
 from .floats import (
     allclose,
@@ -177,6 +198,7 @@ from .sort import (
     sort_complex,
 )
 from .split import array_split, dsplit, hsplit, split, unstack, vsplit
+from .standardize import group_norm, layer_norm, rms_norm, standardize
 from .transcendental import (
     arccos,
     arccosh,
@@ -208,6 +230,7 @@ from .transcendental import (
     tanh,
 )
 from .update import add_at, at, set_at
+from .upsample import resize_images
 
 abs = absolute
 
@@ -288,41 +311,44 @@ else:  # a type checker would take any name for one of these
 
 # fmt: off
 __all__ = [  # noqa: RUF022 (whose fix gives each name a line of its own)
-    "abs", "absolute", "add", "add_at", "all", "allclose", "angle", "any", "append",
-    "apply_along_axis", "apply_over_axes", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
-    "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort", "argwhere", "array",
-    "array_equal", "array_equiv", "array_split", "asarray", "astype", "at", "atleast_1d",
-    "atleast_2d", "atleast_3d", "average", "avg_pool", "barrier", "batch_norm",
+    "abs", "absolute", "adaptive_avg_pool", "adaptive_max_pool", "add", "add_at", "all", "allclose",
+    "angle", "any", "append", "apply_along_axis", "apply_over_axes", "arccos", "arccosh", "arcsin",
+    "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort",
+    "argwhere", "array", "array_equal", "array_equiv", "array_split", "asarray", "astype", "at",
+    "atleast_1d", "atleast_2d", "atleast_3d", "average", "avg_pool", "barrier", "batch_norm",
     "batch_norm_inference", "bincount", "bitwise_and", "bitwise_count", "bitwise_or", "bitwise_xor",
-    "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "choose", "clip", "column_stack",
-    "compress", "concatenate", "conj", "conv", "conv_transpose", "convolve", "copy", "copysign",
-    "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov", "cross", "cumprod", "cumsum",
-    "cumulative_prod", "cumulative_sum", "deg2rad", "delete", "diag", "diagflat", "diagonal",
-    "diff", "digitize", "divide", "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "equal",
-    "exp", "exp2", "expand_dims", "expm1", "extract", "fabs", "flatnonzero", "flip", "fliplr",
-    "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "full",
-    "full_like", "gcd", "geomspace", "getitem", "global_avg_pool", "gradient", "greater",
-    "greater_equal", "hard_sigmoid", "hard_swish", "heaviside", "histogram", "histogram2d",
-    "histogram_bin_edges", "histogramdd", "hsplit", "hstack", "hypot", "i0", "imag", "inner",
-    "insert", "interp", "intersect1d", "invert", "isclose", "iscomplex", "iscomplexobj", "isfinite",
-    "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "isrealobj", "ix_", "kron", "lcm",
-    "ldexp", "left_shift", "less", "less_equal", "lexsort", "linspace", "log", "log10", "log1p",
-    "log2", "log_softmax", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
+    "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "celu", "choose", "clip",
+    "column_stack", "compress", "concatenate", "conj", "conv", "conv_transpose", "convolve", "copy",
+    "copysign", "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov", "cross", "cumprod",
+    "cumsum", "cumulative_prod", "cumulative_sum", "deg2rad", "delete", "diag", "diagflat",
+    "diagonal", "diff", "digitize", "divide", "divmod", "dot", "dsplit", "dstack", "ediff1d",
+    "einsum", "elu", "equal", "erf", "erfc", "exp", "exp2", "expand_dims", "expm1", "extract",
+    "fabs", "flatnonzero", "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide",
+    "fmax", "fmin", "fmod", "frexp", "full", "full_like", "gcd", "gelu", "geomspace", "getitem",
+    "global_avg_pool", "global_max_pool", "glu", "gradient", "greater", "greater_equal",
+    "group_norm", "hard_sigmoid", "hard_swish", "hard_tanh", "heaviside", "histogram",
+    "histogram2d", "histogram_bin_edges", "histogramdd", "hsplit", "hstack", "hypot", "i0", "imag",
+    "inner", "insert", "interp", "intersect1d", "invert", "isclose", "iscomplex", "iscomplexobj",
+    "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "isrealobj", "ix_",
+    "kron", "layer_norm", "lcm", "ldexp", "leaky_relu", "left_shift",
+    "less", "less_equal", "lexsort", "linspace", "log", "log10", "log1p", "log2", "log_sigmoid",
+    "log_softmax", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
     "logical_xor", "logspace", "logsumexp", "matmul", "matrix_transpose", "matvec", "max",
-    "max_pool", "maximum", "mean", "median", "meshgrid", "min", "minimum", "modf", "moveaxis",
-    "multiply", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax",
-    "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum",
-    "nanvar", "negative", "nextafter", "nonzero", "not_equal", "outer", "pad", "partition",
-    "percentile", "piecewise", "positive", "power", "prod", "ptp", "quantile", "rad2deg",
-    "random_bits", "ravel", "ravel_multi_index", "real", "real_if_close", "reciprocal", "relu",
-    "remainder", "repeat", "reshape", "resize", "result_type", "right_shift", "rint", "roll",
-    "rollaxis", "rot90", "round", "searchsorted", "select", "set_at", "setdiff1d", "setxor1d",
-    "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sliding_window_view", "softmax",
-    "softplus", "sort", "sort_complex", "spacing", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "stop_gradient", "subtract", "sum", "swapaxes", "swish", "take", "take_along_axis",
-    "tan", "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tril", "trim_zeros",
-    "triu", "trunc", "union1d", "unique", "unique_all", "unique_counts", "unique_inverse",
-    "unique_values", "unravel_index", "unstack", "unwrap", "vander", "var", "vdot", "vecdot",
-    "vecmat", "vsplit", "vstack", "where",
+    "max_pool", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish", "modf",
+    "moveaxis", "multiply", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum",
+    "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd",
+    "nansum", "nanvar", "negative", "nextafter", "nonzero", "not_equal", "outer", "pad",
+    "partition", "percentile", "piecewise", "positive", "power", "prod", "ptp", "quantile",
+    "rad2deg", "random_bits", "ravel", "ravel_multi_index", "real", "real_if_close", "reciprocal",
+    "relu", "relu6", "remainder", "repeat", "reshape", "resize", "resize_images", "result_type",
+    "right_shift", "rint", "rms_norm", "roll", "rollaxis", "rot90", "round", "searchsorted",
+    "select", "selu", "set_at", "setdiff1d", "setxor1d", "sigmoid", "sign", "signbit", "silu",
+    "sin", "sinc", "sinh", "sliding_window_view", "softmax", "softplus", "softsign", "sort",
+    "sort_complex", "spacing", "split", "sqrt", "square", "squeeze", "stack", "standardize", "std",
+    "stop_gradient", "subtract", "sum", "swapaxes", "swish", "take", "take_along_axis", "tan",
+    "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tril", "trim_zeros", "triu",
+    "trunc", "union1d", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values",
+    "unravel_index", "unstack", "unwrap", "vander", "var", "vdot", "vecdot", "vecmat", "vsplit",
+    "vstack", "where",
 ]
 # fmt: on

@@ -1,17 +1,23 @@
 """Activation functions as elementwise primitives, each computed without overflow.
 
 The piecewise linear ones need their operand in the backward pass only to know the piece; `relu`
-keeps its result instead, which the next layer keeps anyway.
+keeps its result instead, which the next layer keeps anyway. Smooth ones that are a line of others
+are at the end.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
-from ..core import Array
-from .declare import elementwise
+from ..core import Array, ShapeDtype, shape_dtype, shape_of
+from .axes import normalize_axis
+from .declare import elementwise, promote
+from .erf import bell, erfc, erfc_of_doubles, erfc_of_singles, in_doubles
 from .kernels.elementwise import blocked, is_large
-from .samples import REAL, broadcasting
+from .samples import POSITIVE, REAL, broadcasting
 
 _wide = broadcasting((-8.0, 8.0))
 
@@ -82,6 +88,37 @@ def _hard_swish(x: Array) -> Array:
     return x * _hard_sigmoid(x)
 
 
+def _relu6(x: Array) -> Array:
+    """min(max(x, 0), 6).
+
+    >>> relu6(np.array([-1.0, 2.0, 8.0]))
+    array([0., 2., 6.])
+    """
+    return np.minimum(np.maximum(_floating(x), 0), 6)
+
+
+def _leaky_relu(x: Array, negative_slope: Array) -> Array:
+    return np.where(np.greater(x, 0), x, negative_slope * x)
+
+
+def _elu(x: Array, alpha: Array) -> Array:
+    x = np.asarray(x, _quotient_dtype(shape_dtype(x), shape_dtype(alpha)))
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _quotient_dtype(x: ShapeDtype, alpha: ShapeDtype) -> np.dtype[Any]:
+    return promote(np.divide, x, alpha)
+
+
+def _exact_gelu(x: Array) -> Array:
+    """x Φ(x), with Φ(x) = erfc(-x/√2) / 2."""
+
+    def by(complement: Any) -> Any:
+        return lambda part: part * (0.5 * complement(part * -math.sqrt(0.5)))
+
+    return in_doubles(by(erfc_of_doubles), x, by(erfc_of_singles))
+
+
 def _relu_derivative(g: Array, y: Array) -> Array:
     if is_large(g, y):
         return blocked(lambda g, y, out: np.multiply(g, y > 0, out=out), g, y)
@@ -91,6 +128,19 @@ def _relu_derivative(g: Array, y: Array) -> Array:
 def _swish_derivative(g: Array, x: Array) -> Array:
     s = sigmoid(x)
     return g * (s * (1 + x * (1 - s)))
+
+
+def _gelu_derivative(g: Array, x: Array) -> Array:
+    share = 0.5 * erfc(x * -math.sqrt(0.5))
+    return g * (share + x * (bell(x * math.sqrt(0.5)) * (1 / math.sqrt(2 * math.pi))))
+
+
+def _elu_derivative(g: Array, a: Array, b: Array) -> Array:
+    return g * np.where(a > 0, 1, b * np.exp(np.where(a > 0, 0, a)))
+
+
+def _elu_by_alpha(g: Array, a: Array) -> Array:
+    return g * np.expm1(np.where(a > 0, 0, a))
 
 
 def _at_ends(y: Array, x: Array) -> Array:
@@ -131,3 +181,147 @@ hard_swish = elementwise(
     kink=_at_ends,
     samples=broadcasting((-5.0, 5.0)),
 )
+relu6 = elementwise(
+    "relu6",
+    _relu6,
+    lambda g, x: g * ((x > 0) & (x < 6)),
+    dtype=np.exp,
+    kink=lambda y, x: np.equal(x, 0) | np.equal(x, 6),
+    samples=broadcasting((-4.0, 10.0)),
+)
+leaky_relu_p = elementwise(
+    "leaky_relu",
+    _leaky_relu,
+    lambda g, a, b: np.where(a > 0, g, g * b),
+    lambda g, a: np.where(a > 0, 0, g * a),
+    kink=lambda y, a, b: np.equal(a, 0) & np.not_equal(b, 1),
+    samples=broadcasting(REAL, POSITIVE),
+)
+elu_p = elementwise(
+    "elu",
+    _elu,
+    _elu_derivative,
+    _elu_by_alpha,
+    dtype=_quotient_dtype,
+    kink=lambda y, a, b: np.equal(a, 0) & np.not_equal(b, 1),
+    samples=broadcasting(REAL, POSITIVE),
+)
+gelu_p = elementwise("gelu", _exact_gelu, _gelu_derivative, dtype=np.exp, samples=_wide)
+silu = swish
+
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def leaky_relu(x: Array, negative_slope: Array = 0.01) -> Array:
+    """x where x > 0, else negative_slope · x; a slope for each channel makes it PReLU.
+
+    At 0 the slope is `negative_slope`, as in PyTorch (Maas, Hannun & Ng 2013; He et al. 2015,
+    arXiv:1502.01852).
+
+        >>> leaky_relu(np.array([-100.0, 2.0]))
+        array([-1.,  2.])
+    """
+    return leaky_relu_p(x, negative_slope)
+
+
+def elu(x: Array, alpha: Array = 1.0) -> Array:
+    """x where x > 0, else alpha · (eˣ - 1); at 0 the slope is alpha (Clevert et al. 2015,
+    arXiv:1511.07289).
+
+    >>> elu(np.array([-1e4, 2.0]))
+    array([-1.,  2.])
+    """
+    return elu_p(x, alpha)
+
+
+def celu(x: Array, alpha: float = 1.0) -> Array:
+    """x where x > 0, else alpha · (e^(x/alpha) - 1), smooth for every alpha (Barron 2017,
+    arXiv:1704.07483).
+
+    >>> celu(np.array([-1e4, 3.0]), 2.0)
+    array([-2.,  3.])
+    """
+    return alpha * elu_p(x / alpha, 1.0)
+
+
+def selu(x: Array) -> Array:
+    """1.0507 · elu(x, 1.6733): of normalised inputs it keeps mean 0 and variance 1
+    (Klambauer et al. 2017, arXiv:1706.02515). At 0 the slope is 1.0507 · 1.6733.
+
+    >>> selu(np.array([-1e4, 1.0])).round(4)
+    array([-1.7581,  1.0507])
+    """
+    return _SELU_SCALE * elu_p(x, _SELU_ALPHA)
+
+
+def gelu(x: Array, approximate: bool = False) -> Array:
+    """x Φ(x), Φ the share of a normal distribution below x (Hendrycks & Gimpel 2016,
+    arXiv:1606.08415).
+
+    `approximate` is x · sigmoid(2u) = x · (1 + tanh u) / 2 with u = √(2/π) (x + 0.044715 x³), as in
+    GPT-2. PyTorch, too, is exact by default; JAX is not.
+
+        >>> gelu(np.array([-1e4, 0.0, 1.0])).round(6)
+        array([-0.      ,  0.      ,  0.841345])
+        >>> gelu(np.array([1.0]), approximate=True).round(6)
+        array([0.841192])
+    """
+    if not approximate:
+        return gelu_p(x)
+    short = np.where(
+        np.abs(x) > 10, 10 * np.sign(x), x
+    )  # there the sigmoid is 0 or 1 to all digits
+    return x * sigmoid(short * (math.sqrt(8 / math.pi) * (1 + 0.044715 * (short * short))))
+
+
+def mish(x: Array) -> Array:
+    """x · tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
+
+    >>> mish(np.array([-1e4, 0.0, 1.0])).round(4)
+    array([-0.    ,  0.    ,  0.8651])
+    """
+    return x * np.tanh(softplus(x))
+
+
+def softsign(x: Array) -> Array:
+    """x / (1 + |x|).
+
+    >>> softsign(np.array([-1.0, 0.0, 3.0]))
+    array([-0.5 ,  0.  ,  0.75])
+    """
+    return x / (1 + np.abs(x))
+
+
+def log_sigmoid(x: Array) -> Array:
+    """ln sigmoid(x) = -softplus(-x), with all digits where the sigmoid underflows.
+
+    >>> log_sigmoid(np.array([-1e4, 0.0])).round(4)
+    array([-1.000e+04, -6.931e-01])
+    """
+    return -softplus(-x)
+
+
+def hard_tanh(x: Array, minimum: float = -1.0, maximum: float = 1.0) -> Array:
+    """x kept between two bounds; beyond and at them the slope is 0 (`np.clip`'s is 1/2 at them).
+
+    >>> hard_tanh(np.array([-4.0, 0.5, 4.0]))
+    array([-1. ,  0.5,  1. ])
+    """
+    return np.where(x <= minimum, minimum, np.where(x >= maximum, maximum, x))
+
+
+def glu(x: Array, axis: int = -1) -> Array:
+    """a · sigmoid(b), where a and b are the halves of x along an axis (Dauphin et al. 2017,
+    arXiv:1612.08083).
+
+    Raises `ValueError` when the axis has odd length.
+
+        >>> glu(np.array([3.0, 0.0]))
+        array([1.5])
+    """
+    shape: Any = shape_of(x)
+    if shape[normalize_axis(axis, len(shape))] % 2:
+        raise ValueError(f"glu halves axis {axis} of an input of shape {shape}, which is odd")
+    value, gate = np.split(x, 2, axis=axis)
+    return value * sigmoid(gate)

@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, Primitive, ShapeDtype, implements, ndim_of, shape_dtype, shape_of
+from ..core import (
+    Array,
+    Primitive,
+    ShapeDtype,
+    implements,
+    is_bfloat16,
+    ndim_of,
+    shape_dtype,
+    shape_of,
+)
 from ..core.layout import CONTIGUOUS, ORDERED, UNKNOWN, follows
 from ..errors import ShapeError
 from .axes import lifted, reduced_axes
@@ -266,4 +275,5 @@ def astype(
         raise TypeError(f"cannot cast from {known.dtype} to {wanted} by the rule {casting!r}")
     if wanted == known.dtype and not known.weak:
         return x
-    return (convert_p if wanted.kind in "fc" else truncate_p)(x, dtype=wanted)
+    floats = wanted.kind in "fc" or is_bfloat16(wanted)
+    return (convert_p if floats else truncate_p)(x, dtype=wanted)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, ShapeDtype, running, shape_dtype, shape_of, zeros_of
+from ..core import Array, ShapeDtype, is_inexact, running, shape_dtype, shape_of, zeros_of
 from ..graph import Graph, GraphTrace, close, evaluate, trace_flat, tracing
 from .axis_names import name_of_batch, named_axis
 from .batch import BatchTrace, BatchTracer
@@ -67,7 +67,7 @@ def forward_backward(program: Graph, wanted: Sequence[bool]) -> tuple[Graph, Gra
 
 def is_floating(aval: ShapeDtype) -> bool:
     """Whether a value of this kind has a derivative."""
-    return aval.dtype.kind in "fc"
+    return is_inexact(aval)
 
 
 def is_opaque(aval: ShapeDtype) -> bool:

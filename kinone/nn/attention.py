@@ -1,0 +1,292 @@
+"""Attention: every query takes an average of values, weighed by how well their keys fit it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import ops, source
+from ..core import Array, ShapeDtype, shape_dtype, shape_error, shape_of
+from ..errors import TreeError
+from ..random import Key
+from .dense import Dense
+from .dropout import Dropout
+from .initializers import Initializer, glorot_uniform, zeros
+from .layer import Layer, Params, State, describe, entry, parameter_dtype
+from .named_inputs import check_boolean, named_inputs
+from .positional import rotate
+
+_INPUTS = ("memory", "mask", "key_mask", "bias")
+
+
+def dot_product_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    *,
+    bias: Array | None = None,
+    dropout: float = 0.0,
+    key: Key | None = None,
+) -> Array:
+    """softmax(q @ kᵀ · scale + bias) @ v: averages of the values, for each query its own.
+
+    `q` (…, heads, Tq, D), `k` (…, heads, Tk, D) and `v` (…, heads, Tk, E) to (…, heads, Tq, E), as
+    in PyTorch's `scaled_dot_product_attention`; `scale` is 1 / √D when None. With fewer heads in
+    `k` and `v` than in `q`, neighbouring queries' heads share one (grouped queries, Ainslie et al.
+    2023, arXiv:2305.13245).
+
+    `mask` is boolean and broadcasts to (…, heads, Tq, Tk): True where a query may attend to a key;
+    `bias`, of the same shape, is added to the scores. `causal` hides from query i the keys after
+    the i-th. A query that may attend to no key gets zeros. With `dropout` and a `key`, that share
+    of the weights is dropped.
+
+    Raises `ShapeError` when the shapes do not fit, `TypeError` for a mask of numbers.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+
+        >>> q, k = np.array([[1.0, 0.0]]), np.array([[9.0, 0.0], [0.0, 9.0]])
+        >>> dot_product_attention(q, k, np.array([[1.0], [2.0]]), scale=1.0).round(3)
+        array([[1.]])
+        >>> dot_product_attention(q, k, np.array([[1.0], [2.0]]), np.array([False, True]))
+        array([[2.]])
+    """
+    name = "dot_product_attention"
+    q_shape, k_shape, v_shape = shape_of(q), shape_of(k), shape_of(v)
+    fits = min(map(len, (q_shape, k_shape, v_shape))) > 1
+    if not fits or q_shape[-1] != k_shape[-1] or k_shape[-2] != v_shape[-2]:
+        raise shape_error(
+            name, "q is (…, Tq, D), k (…, Tk, D) and v (…, Tk, E), and these do not fit", q, k, v
+        )
+    k, v = _share_heads(name, q, k), _share_heads(name, q, v)
+    scale = 1 / math.sqrt(max(q_shape[-1], 1)) if scale is None else scale
+    scores = ops.matmul(q * scale, np.swapaxes(k, -1, -2))
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        check_boolean(mask, "mask", name, "a query may attend to a key")
+    if causal:
+        before = np.tri(q_shape[-2], k_shape[-2], dtype=np.bool_)
+        mask = before if mask is None else np.logical_and(mask, before)
+    if mask is None:
+        weights = ops.softmax(scores)
+    else:
+        _check_broadcast(name, mask, scores)
+        # The most negative finite number, not -inf: in a row that is hidden whole, the softmax's
+        # largest number is subtracted from itself, and inf - inf would be NaN in the gradient too.
+        low = np.finfo(shape_dtype(scores).dtype).min
+        weights = np.where(mask, ops.softmax(np.where(mask, scores, low)), 0)
+    if dropout:
+        weights = Dropout(dropout).apply({}, {}, weights, True, key)[0]
+    return ops.matmul(weights, v)
+
+
+def _share_heads(name: str, q: Array, k: Array) -> Array:
+    if len(shape_of(q)) < 3 or len(shape_of(k)) < 3 or shape_of(q)[-3] == shape_of(k)[-3]:
+        return k
+    heads, groups = shape_of(q)[-3], shape_of(k)[-3]
+    if groups == 1:
+        return k  # it broadcasts
+    if groups == 0 or heads % groups:
+        raise shape_error(name, f"{heads} heads of queries cannot share {groups} of keys", q, k)
+    return np.repeat(k, heads // groups, axis=-3)
+
+
+def _check_broadcast(name: str, mask: Array, scores: Array) -> None:
+    shape, wanted = shape_of(mask), shape_of(scores)
+    trailing = wanted[len(wanted) - len(shape) :] if len(shape) <= len(wanted) else None
+    if trailing is None or any(a not in (1, b) for a, b in zip(shape, trailing, strict=True)):
+        raise shape_error(name, f"the mask does not broadcast to the scores, {wanted}", mask)
+
+
+def MultiHeadAttention(
+    num_heads: int,
+    features: int | None = None,
+    *,
+    head_dim: int | None = None,
+    kv_heads: int | None = None,
+    use_bias: bool = True,
+    dropout: float = 0.0,
+    causal: bool = False,
+    rotary: float | None = None,
+    cache: int | None = None,
+    kernel_init: Initializer | None = None,
+    bias_init: Initializer = zeros,
+) -> Layer:
+    """Several attentions side by side, each on its own projection of queries, keys and values.
+
+        y = concatenate(attention(q @ query_i, m @ key_i, m @ value_i) for i in heads) @ out
+
+    A lone array (…, T, C) attends to itself; a dict may have:
+
+    | name       | shape                | meaning                                                 |
+    |------------|----------------------|---------------------------------------------------------|
+    | `query`    | (…, Tq, C)           | who asks                                                |
+    | `memory`   | (…, Tk, M)           | who answers, keys and values; the queries themselves    |
+    | `mask`     | to (…, heads, Tq, Tk) | boolean, True where a query may attend to a key        |
+    | `key_mask` | (…, Tk)              | boolean, True for a key and False for padding           |
+    | `bias`     | to (…, heads, Tq, Tk) | added to the scores                                    |
+
+    The output is (…, Tq, features), by default as many as the queries have; `head_dim` is by
+    default C / num_heads. A query that may attend to nothing takes zeros from every head. Children
+    are `query`, `key`, `value` and `out`, each a `Dense`; kernels start `glorot_uniform`, biases
+    at zero. `kv_heads` gives groups of heads the same keys and values. `rotary` turns queries and
+    keys by their positions (`rotate`), with this base, usually 10000. `dropout` drops weights.
+
+    `cache=length` is for writing a sequence piece by piece. The state then has the keys and values
+    of the `index` positions that were read, and a call without `train` continues after them:
+    applied to one step at a time, to pieces or to all at once, the layer gives the same outputs.
+    Such a layer is `causal`, and an input beyond `length` raises `IndexError`. `init` gives an
+    empty cache, for as many examples as the shape it gets.
+
+    Raises `ShapeError` when shapes do not fit, `TypeError` for a mask of numbers.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+
+        >>> from kinone import random
+        >>> layer = MultiHeadAttention(2)
+        >>> params, state = layer.init(random.key(0), (1, 5, 8))
+        >>> x, memory = np.ones((1, 5, 8), np.float32), np.ones((1, 7, 8), np.float32)
+        >>> layer.apply(params, state, {"query": x, "memory": memory})[0].shape
+        (1, 5, 8)
+    """
+    groups = num_heads if kv_heads is None else kv_heads
+    name = describe(
+        "MultiHeadAttention",
+        num_heads,
+        *(() if features is None else (features,)),
+        head_dim=(head_dim, None),
+        kv_heads=(kv_heads, None),
+        use_bias=(use_bias, True),
+        dropout=(dropout, 0.0),
+        causal=(causal, False),
+        rotary=(rotary, None),
+        cache=(cache, None),
+    )
+    if groups < 1 or num_heads < 1 or num_heads % groups:
+        raise ValueError(f"{name}: {num_heads} heads cannot share {groups} heads of keys")
+    if cache is not None and not causal:
+        raise ValueError(
+            f"{name}: what is read piece by piece cannot attend to what comes later\n"
+            "  Write causal=True beside cache."
+        )
+    Dropout(dropout)  # which says what is wrong with a rate
+    start = glorot_uniform() if kernel_init is None else kernel_init
+
+    def child(width: int) -> Layer:
+        return Dense(width, use_bias=use_bias, kernel_init=start, bias_init=bias_init)
+
+    def parts(x: Any) -> dict[str, Any]:
+        given = named_inputs(x, "query", _INPUTS, name)
+        given.setdefault("memory", given["query"])
+        for each in ("query", "memory"):
+            if len(shape_of(given[each])) < 2:
+                raise shape_error(name, f"{each} is (…, moments, channels)", given[each])
+        if cache is not None and given["memory"] is not given["query"]:
+            raise TreeError(f"{name} keeps what it has read, and takes no memory")
+        return given
+
+    def init(key: Key, x: Any) -> tuple[Params, State]:
+        given = parts(x)
+        query, memory = given["query"], given["memory"]
+        width = query.shape[-1] // num_heads if head_dim is None else head_dim
+        if head_dim is None and query.shape[-1] % num_heads:
+            raise shape_error(
+                name, f"{query.shape[-1]} channels cannot be shared by {num_heads} heads", query
+            )
+        inside = ShapeDtype((*query.shape[:-1], num_heads * width), parameter_dtype(query))
+        params = {
+            each: child(size).init(key[each], shape)[0]
+            for each, size, shape in (
+                ("query", num_heads * width, query),
+                ("key", groups * width, memory),
+                ("value", groups * width, memory),
+                ("out", query.shape[-1] if features is None else features, inside),
+            )
+        }
+        if cache is None:
+            return params, {}
+        kept = np.zeros((*query.shape[:-2], groups, cache, width), parameter_dtype(query))
+        return params, {"key": kept, "value": kept.copy(), "index": np.zeros((), np.int64)}
+
+    def apply(
+        params: Params, state: State, x: Any, train: bool, key: Key | None
+    ) -> tuple[Array, State]:
+        given = parts(x)
+
+        def project(each: str, x: Array, heads: int) -> Array:
+            weights = entry(params, each, name)
+            y = child(shape_of(entry(weights, "kernel", name))[-1]).apply(weights, {}, x)[0]
+            return np.swapaxes(np.reshape(y, (*shape_of(y)[:-1], heads, -1)), -2, -3)
+
+        q = project("query", given["query"], num_heads)
+        k = project("key", given["memory"], groups)
+        v = project("value", given["memory"], groups)
+        reading = cache is not None and not train
+        first = entry(state, "index", name) if reading else 0
+        if rotary is not None:
+            q = rotate(q, first + np.arange(shape_of(q)[-2]), base=rotary)
+            k = rotate(k, first + np.arange(shape_of(k)[-2]), base=rotary)
+        mask = _mask_of(given, name)
+        if reading:
+            state, k, v, seen = _remember(state, k, v, name)
+            mask = seen if mask is None else np.logical_and(mask, seen)
+        y = dot_product_attention(
+            q, k, v, mask,
+            causal and not reading,
+            bias=given.get("bias"),
+            dropout=dropout if train else 0.0,
+            key=key,
+        )  # fmt: skip
+        y = np.swapaxes(y, -2, -3)
+        y = np.reshape(y, (*shape_of(y)[:-2], math.prod(shape_of(y)[-2:])))
+        out = entry(params, "out", name)
+        return child(shape_of(entry(out, "kernel", name))[-1]).apply(out, {}, y)[0], state
+
+    return Layer(init, apply, name)
+
+
+def _mask_of(given: Mapping[str, Any], name: str) -> Array | None:
+    """The mask and the mask of the keys as one."""
+    mask, key_mask = given.get("mask"), given.get("key_mask")
+    if mask is not None:
+        check_boolean(mask, "mask", name, "a query may attend to a key")
+    if key_mask is None:
+        return mask
+    check_boolean(key_mask, "key_mask", name, "a key is none of the padding")
+    memory = given["memory"]
+    if shape_of(key_mask) != shape_of(memory)[:-1]:
+        raise shape_error(
+            name, f"the key_mask is {shape_of(memory)[:-1]}, one for each key", key_mask, memory
+        )
+    key_mask = key_mask[..., None, None, :]  # the same for all heads and queries
+    return key_mask if mask is None else np.logical_and(mask, key_mask)
+
+
+def _remember(state: State, k: Array, v: Array, name: str) -> tuple[State, Array, Array, Array]:
+    """The state with these keys and values at its end; all of both; who may attend to whom."""
+    kept, index = entry(state, "key", name), entry(state, "index", name)
+    old, new = shape_of(kept), shape_of(k)
+    if old[:-2] != new[:-2] or old[-1] != new[-1]:
+        raise shape_error(
+            name,
+            f"the cache is for keys of shape {old[:-2]} × moments × {old[-1]}\n"
+            "  Make a new state by init with the shape of this input.",
+            k,
+        )
+    places = index + np.arange(new[-2])
+    # Where the index is not known yet, under jit, writing there raises it when it runs.
+    if isinstance(index, (np.ndarray, np.generic)) and int(index) + new[-2] > old[-2]:
+        raise IndexError(
+            f"{name} has read {int(index)} of {old[-2]} moments and got {new[-2]} more, "
+            f"at {source.here()}\n  Make it with a larger cache, or start from init's state."
+        )
+    keys = ops.set_at(kept, (..., places, slice(None)), k)
+    values = ops.set_at(entry(state, "value", name), (..., places, slice(None)), v)
+    seen = np.arange(old[-2]) <= places[:, None]
+    return {"key": keys, "value": values, "index": index + new[-2]}, keys, values, seen

@@ -1,0 +1,164 @@
+"""Where in a sequence something stands, told to layers that see a sequence as a set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core import Array, ShapeDtype, shape_dtype, shape_error, shape_of
+from ..random import Key
+from .initializers import Initializer, normal
+from .layer import Layer, Params, State, describe, entry, parameter_dtype, stateless
+
+
+def sinusoidal_positions(
+    length: int, features: int, dtype: Any = np.float32, *, base: float = 10000.0
+) -> Array:
+    """A row of sines and cosines for each position, (length, features).
+
+        row[2i] = sin(position / base^(2i / features)),   row[2i + 1] = cos of the same
+
+    A shift of the position turns each pair by a fixed angle, so that distances are easy to learn.
+
+    Raises `ValueError` when `features` is odd.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+
+        >>> sinusoidal_positions(2, 4).round(3).tolist() == [
+        ...     [0.0, 1.0, 0.0, 1.0], [np.float32(0.841), np.float32(0.54), np.float32(0.01), 1.0]]
+        True
+    """
+    _check_even(features)
+    angles = np.outer(np.arange(length), _frequencies(features, base))
+    pairs = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
+    return pairs.reshape(length, features).astype(dtype)
+
+
+def rotate(
+    x: Array,
+    positions: Array | None = None,
+    *,
+    base: float = 10000.0,
+    interleaved: bool = False,
+) -> Array:
+    """Turns pairs of channels by angles that grow with the position: rotary embedding, RoPE.
+
+        (a, b) → (a · cos θ - b · sin θ,  a · sin θ + b · cos θ),   θ = position / base^(2i / D)
+
+    so that the product of a query and a key depends on the distance between their positions.
+    `x` is (…, T, D), `positions` (T,) or anything that broadcasts to (…, T), by default 0, 1, ….
+    Pair i is made of channels i and D / 2 + i, as in Llama and GPT-NeoX; with `interleaved`, of
+    2i and 2i + 1, as in the paper.
+
+    Raises `ShapeError` when D is odd.
+
+    Source: Su et al. 2021, arXiv:2104.09864.
+
+        >>> rotate(np.array([[1.0, 0.0], [1.0, 0.0]])).round(3)
+        array([[1.   , 0.   ],
+               [0.54 , 0.841]])
+    """
+    shape = shape_of(x)
+    if len(shape) < 2 or shape[-1] % 2:
+        raise shape_error("rotate", "x is (…, moments, an even number of channels)", x)
+    known = shape_dtype(x).dtype
+    dtype = known if known.kind == "f" else np.dtype(np.float64)
+    if positions is None:
+        positions = np.arange(shape[-2])
+    # Angles in double precision: far out in a sequence, float32 would lose the place.
+    angles = np.expand_dims(positions, -1) * _frequencies(shape[-1], base)
+    sine, cosine = np.sin(angles).astype(dtype), np.cos(angles).astype(dtype)
+    if interleaved:
+        a, b = x[..., 0::2], x[..., 1::2]
+    else:
+        a, b = x[..., : shape[-1] // 2], x[..., shape[-1] // 2 :]
+    turned = (a * cosine - b * sine, a * sine + b * cosine)
+    if interleaved:
+        return np.reshape(np.stack(turned, axis=-1), shape)
+    return np.concatenate(turned, axis=-1)
+
+
+def SinusoidalPositions(*, base: float = 10000.0) -> Layer:
+    """Adds `sinusoidal_positions` to sequences (…, T, C); no parameters.
+
+    >>> SinusoidalPositions().apply({}, {}, np.zeros((1, 2, 2)))[0].round(3)
+    array([[[0.   , 1.   ],
+            [0.841, 0.54 ]]])
+    """
+
+    def add(x: Array) -> Array:
+        length, features = _sequence(x, "SinusoidalPositions")
+        return x + sinusoidal_positions(length, features, shape_dtype(x).dtype, base=base)
+
+    return stateless(add, describe("SinusoidalPositions", base=(base, 10000.0)))
+
+
+def RotaryPositions(*, base: float = 10000.0, interleaved: bool = False) -> Layer:
+    """`rotate` as a layer, for queries or keys (…, T, D); no parameters.
+
+    >>> RotaryPositions().apply({}, {}, np.ones((1, 2, 2)))[0].round(3)
+    array([[[ 1.   ,  1.   ],
+            [-0.301,  1.382]]])
+    """
+    return stateless(
+        lambda x: rotate(x, base=base, interleaved=interleaved),
+        describe("RotaryPositions", base=(base, 10000.0), interleaved=(interleaved, False)),
+    )
+
+
+def LearnedPositions(
+    length: int | None = None, *, embedding_init: Initializer | None = None
+) -> Layer:
+    """Adds a learned vector for each position to sequences (…, T, C).
+
+    `params["embedding"]` is (length, C) and starts normal with deviation 0.02; `length` is by
+    default that of the sequence given to `init`. Shorter sequences take the first rows.
+
+    Raises `ShapeError` for a longer sequence.
+
+        >>> from kinone import random
+        >>> layer = LearnedPositions(16)
+        >>> params, state = layer.init(random.key(0), (1, 10, 4))
+        >>> params["embedding"].shape
+        (16, 4)
+    """
+    start = normal(0.02) if embedding_init is None else embedding_init
+    name = describe("LearnedPositions", *(() if length is None else (length,)))
+
+    def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
+        moments, features = _sequence(x, name)
+        shape = (moments if length is None else length, features)
+        return {"embedding": start(key["embedding"], shape, parameter_dtype(x))}, {}
+
+    def apply(
+        params: Params, state: State, x: Array, train: bool, key: Key | None
+    ) -> tuple[Array, State]:
+        moments, features = _sequence(x, name)
+        embedding = entry(params, "embedding", name)
+        rows, width = shape_of(embedding)
+        if moments > rows or features != width:
+            raise shape_error(
+                name, f"the sequence has {moments} moments of {features} channels, and there are "
+                f"positions for {rows} of {width}", x, embedding,
+            )  # fmt: skip
+        return x + (embedding if moments == rows else embedding[:moments]), state
+
+    return Layer(init, apply, name)
+
+
+def _frequencies(features: int, base: float) -> Any:
+    return base ** (-np.arange(0, features, 2) / features)
+
+
+def _check_even(features: int) -> None:
+    if features % 2:
+        raise ValueError(f"positions want an even number of features, not {features}")
+
+
+def _sequence(x: Array | ShapeDtype, name: str) -> tuple[int, int]:
+    """The length and the channels of (…, T, C)."""
+    shape = x.shape if isinstance(x, ShapeDtype) else shape_of(x)
+    if len(shape) < 2:
+        raise shape_error(name, f"{name} wants (…, moments, channels)", x)
+    return shape[-2], shape[-1]
