@@ -75,6 +75,10 @@ class DamagedCheckpointError(CheckpointError):
     """A checkpoint whose bytes are not those that were saved; an older one may still be whole."""
 
 
+class WeightsError(CheckpointError):
+    """Weights of another library that do not fit a model, or stand in a file that is not read."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint that was passed over, since it is damaged."""
 

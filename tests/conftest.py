@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -32,3 +34,20 @@ def no_trace_left_running() -> Iterator[None]:
     """Whatever a test does, and however it fails, no trace and no inherited line is left over."""
     yield
     assert source._state.inherited is None
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """The path of a file of real data, which is no part of the repository; skips where it is not.
+
+    It is looked for in the folder `KINONE_DATA`, or in `shared/data` beside the repository.
+    """
+
+    def find(name: str) -> Path:
+        beside = Path(__file__).parents[2] / "shared" / "data"
+        path = Path(os.environ.get("KINONE_DATA", beside)) / name
+        if not path.exists():
+            pytest.skip(f"there is no {name}: set KINONE_DATA to the folder of the data")
+        return path
+
+    return find

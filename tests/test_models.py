@@ -1,4 +1,7 @@
-"""ResNets against PyTorch in float64: values, the gradient of every parameter, running averages."""
+"""Residual networks: names, initial values, options, learning, and going on from a checkpoint.
+
+`test_models_resnet_twins` compares their numbers with PyTorch's.
+"""
 
 from __future__ import annotations
 
@@ -6,176 +9,10 @@ import numpy as np
 import pytest
 
 import kinone as kn
-from kinone import models, random, tree
-
-torch = pytest.importorskip("torch")
-
-
-# ---- ResNet as PyTorch has it, with Kinone's names -----------------------------------------------
-
-
-class Block(torch.nn.Module):
-    def __init__(self, channels, width, stride, bottleneck):
-        super().__init__()
-        out = width * (4 if bottleneck else 1)
-        shapes = (
-            [(channels, width, 1, 1), (width, width, 3, stride), (width, out, 1, 1)]
-            if bottleneck
-            else [(channels, width, 3, stride), (width, width, 3, 1)]
-        )
-        self.count = len(shapes)
-        for i, (inputs, outputs, size, step) in enumerate(shapes, 1):
-            conv = torch.nn.Conv2d(inputs, outputs, size, step, size // 2, bias=False)
-            setattr(self, f"conv{i}", conv)
-            setattr(self, f"bn{i}", torch.nn.BatchNorm2d(outputs))
-        self.shortcut = None
-        if stride != 1 or channels != out:
-            self.shortcut = torch.nn.Module()
-            self.shortcut.conv = torch.nn.Conv2d(channels, out, 1, stride, bias=False)
-            self.shortcut.bn = torch.nn.BatchNorm2d(out)
-
-    def forward(self, x):
-        y = x
-        for i in range(1, self.count + 1):
-            y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
-            y = torch.relu(y) if i < self.count else y
-        return torch.relu(
-            y + (x if self.shortcut is None else self.shortcut.bn(self.shortcut.conv(x)))
-        )
-
-
-class ResNet(torch.nn.Module):
-    def __init__(self, blocks, classes, channels, stem, width, bottleneck=False):
-        super().__init__()
-        self.small = stem == "small"
-        self.stem = torch.nn.Module()
-        size, step = (3, 1) if self.small else (7, 2)
-        self.stem.conv = torch.nn.Conv2d(channels, width, size, step, size // 2, bias=False)
-        self.stem.bn = torch.nn.BatchNorm2d(width)
-        channels = width
-        self.stages = len(blocks)
-        for i, count in enumerate(blocks):
-            stage = torch.nn.Module()
-            for j in range(count):
-                block = Block(channels, width * 2**i, 2 if i and not j else 1, bottleneck)
-                stage.add_module(f"block{j}", block)
-                channels = width * 2**i * (4 if bottleneck else 1)
-            self.add_module(f"stage{i + 1}", stage)
-        self.head = torch.nn.Linear(channels, classes)
-
-    def forward(self, x):
-        x = torch.relu(self.stem.bn(self.stem.conv(x)))
-        if not self.small:
-            x = torch.nn.functional.max_pool2d(x, 3, 2, 1)
-        for i in range(self.stages):
-            for block in getattr(self, f"stage{i + 1}").children():
-                x = block(x)
-        return self.head(x.mean((2, 3)))
-
-
-NAMES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
-STATE_NAMES = {"mean": "running_mean", "var": "running_var"}
-
-
-def to_torch(path, leaf, names):
-    """PyTorch's name and array for a leaf of Kinone's."""
-    *layers, last = path.split("/")
-    leaf = np.asarray(leaf)
-    leaf = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf.T
-    return ".".join([*layers, names[last]]), np.ascontiguousarray(leaf)
-
-
-def load(oracle, params, state):
-    values = dict(to_torch(p, leaf, NAMES) for p, leaf in tree.leaves_with_path(params))
-    values |= dict(to_torch(p, leaf, STATE_NAMES) for p, leaf in tree.leaves_with_path(state))
-    missing, foreign = oracle.load_state_dict(
-        {name: torch.from_numpy(value.copy()) for name, value in values.items()}, strict=False
-    )
-    assert not foreign
-    assert all(name.endswith("num_batches_tracked") for name in missing)
-
-
-def assert_close(got, want, what):
-    """Relative to the norm of the whole leaf."""
-    error = np.linalg.norm(got - want) / np.linalg.norm(want)
-    assert error < 1e-9, f"{what}: {error:.1e}"
-
-
-def rich(params, state):
-    """Not the initial values, which would hide mistakes: biases are zero there, scales one."""
-    generator = np.random.default_rng(1)
-
-    def draw(path, leaf):
-        noise = generator.normal(size=leaf.shape)
-        return 0.5 + noise**2 if path.endswith("var") else leaf + 0.3 * noise * (leaf.ndim == 1)
-
-    return tree.map_with_path(draw, params), tree.map_with_path(draw, state)
-
-
-CASES = {
-    "resnet18 small": (models.resnet18, (2, 2, 2, 2), "small", False, (3, 16, 16, 1), 8),
-    "resnet18 imagenet": (models.resnet18, (2, 2, 2, 2), "imagenet", False, (2, 45, 40, 3), 8),
-    "resnet50 small": (models.resnet50, (3, 4, 6, 3), "small", True, (2, 16, 16, 3), 4),
-}
-
-
-@pytest.mark.oracle
-@pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("case", CASES)
-def test_against_pytorch(case, train):
-    make, blocks, stem, bottleneck, shape, width = CASES[case]
-    model = make(10, stem=stem, width=width)
-    params, state = rich(*model.init(random.key(0), kn.ShapeDtype(shape, np.float64)))
-    oracle = ResNet(blocks, 10, shape[-1], stem, width, bottleneck).double()
-    load(oracle, params, state)
-    generator = np.random.default_rng(2)
-    x = generator.normal(size=shape)
-    cotangent = generator.normal(size=(shape[0], 10))
-
-    def loss(params, x):
-        y, new_state = model.apply(params, state, x, train=train)
-        return np.sum(y * cotangent), (y, new_state)
-
-    (_, (y, new_state)), (gradients, x_gradient) = kn.value_and_grad(
-        loss, argnums=(0, 1), has_aux=True
-    )(params, x)
-
-    oracle.train(train)
-    x_torch = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
-    y_torch = oracle(x_torch)
-    y_torch.backward(torch.from_numpy(cotangent))
-
-    assert_close(y, y_torch.detach().numpy(), "output")
-    assert_close(x_gradient, x_torch.grad.numpy().transpose(0, 2, 3, 1), "input")
-    parameters = dict(oracle.named_parameters())
-    assert len(parameters) == len(tree.leaves(params))
-    for path, gradient in tree.leaves_with_path(gradients):
-        name, got = to_torch(path, gradient, NAMES)
-        assert_close(got, parameters[name].grad.numpy(), path)
-    buffers = dict(oracle.named_buffers())
-    assert tree.structure(new_state) == tree.structure(state)
-    for path, leaf in tree.leaves_with_path(new_state):
-        name, got = to_torch(path, leaf, STATE_NAMES)
-        assert_close(got, buffers[name].numpy(), path)
-
+from kinone import errors, losses, models, optim, random, tree
+from kinone.training import checkpoint
 
 # ---- size, names, initial values -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("make", "count"),
-    [
-        (models.resnet18, 11_689_512),
-        (models.resnet34, 21_797_672),
-        (models.resnet50, 25_557_032),
-        (models.resnet101, 44_549_160),
-        (models.resnet152, 60_192_808),
-    ],
-)
-def test_number_of_parameters(make, count):
-    model = make()
-    params, _ = kn.eval_shape(lambda key: model.init(key, (1, 224, 224, 3)), random.key(0))
-    assert sum(leaf.size for leaf in tree.leaves(params)) == count
 
 
 def test_paths():
@@ -230,36 +67,137 @@ def test_layouts_agree():
         np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12, err_msg=path)
 
 
-def test_unknown_stem():
+def test_bad_options():
     with pytest.raises(ValueError, match="'imagenet' nor 'small'"):
         models.resnet18(stem="tiny")
+    with pytest.raises(ValueError, match="neither 'A' nor 'B'"):
+        models.cifar_resnet20(shortcut="C")
+    with pytest.raises(ValueError, match="every stage wants a block"):
+        models.residual_network((2, 0))
+    with pytest.raises(ValueError, match="every stage wants a block"):
+        models.residual_network(())
+    with pytest.raises(ValueError, match="only bottlenecks have groups"):
+        models.resnet18(groups=2)
+    with pytest.raises(ValueError, match="without a channel"):
+        models.resnet18(width=0)
+    with pytest.raises(ValueError, match="without a channel"):
+        models.resnet50(width=4, width_per_group=8)
+    with pytest.raises(TypeError, match="stems"):
+        models.resnet18(stems="small")
+    with pytest.raises(errors.ShapeError):
+        models.resnet18().init(random.key(0), (1, 224, 224))
+
+
+def test_the_activation_is_everywhere():
+    """Without bends the network is affine, so a midpoint goes to the midpoint."""
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    for activation, affine in ((lambda x: 2 * x, True), (kn.ops.relu, False)):
+        model = models.cifar_resnet20(width=4, activation=activation)
+        params, state = model.init(random.key(0), kn.ShapeDtype(x.shape, np.float64))
+        ends = model.apply(params, state, x)[0]
+        middle = model.apply(params, state, x.mean(0, keepdims=True))[0]
+        assert np.allclose(middle[0], ends.mean(0), rtol=1e-9) == affine
 
 
 # ---- learning ------------------------------------------------------------------------------------
 
+LEARNERS = {
+    "resnet18 small": (models.resnet18(4, stem="small", width=4), 8),
+    "resnet18 imagenet": (models.resnet18(4, width=4), 40),
+    "bottleneck": (
+        models.residual_network((1, 1), 4, bottleneck=True, stem="small", width=8),
+        8,
+    ),
+    "cifar": (models.cifar_resnet20(4, width=4), 8),
+}
+OPTIMISER = optim.sgd(0.05, momentum=0.9)
 
-@pytest.mark.parametrize("stem", ["small", "imagenet"])
-def test_overfits_one_batch(stem):
-    model = models.resnet18(4, stem=stem, width=4)
-    generator = np.random.default_rng(0)
-    size = 8 if stem == "small" else 40
-    x = generator.normal(size=(8, size, size, 1)).astype(np.float32)
-    labels = np.arange(8) % 4
-    params, state = model.init(random.key(0), x.shape)
 
-    def loss_fn(params, state):
-        logits, state = model.apply(params, state, x, train=True)
-        picked = logits[np.arange(8), labels]
-        return np.mean(kn.ops.logsumexp(logits, axis=1) - picked), state
+def batch_of(size):
+    x = np.random.default_rng(0).normal(size=(8, size, size, 1)).astype(np.float32)
+    return x, np.arange(8) % 4
 
-    step = kn.value_and_grad(loss_fn, has_aux=True)
-    velocity = tree.map(np.zeros_like, params)
-    losses = []
+
+def stepper(model, batch):
+    x, labels = batch
+
+    def step(held):
+        params, state, moments = held
+
+        def loss_fn(params):
+            logits, new = model.apply(params, state, x, train=True)
+            loss = losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+            return np.mean(loss), new
+
+        (loss, state), gradients = kn.value_and_grad(loss_fn, has_aux=True)(params)
+        updates, moments = OPTIMISER.update(gradients, moments, params)
+        return (optim.apply_updates(params, updates), state, moments), loss
+
+    return step
+
+
+def start(model, batch):
+    params, state = model.init(random.key(0), batch[0].shape)
+    return params, state, OPTIMISER.init(params)
+
+
+def same(a, b):
+    assert tree.structure(a) == tree.structure(b)
+    for (path, left), (_, right) in zip(
+        tree.leaves_with_path(a), tree.leaves_with_path(b), strict=True
+    ):
+        np.testing.assert_array_equal(left, right, err_msg=path)
+
+
+@pytest.mark.parametrize("case", LEARNERS)
+def test_overfits_one_batch(case):
+    model, size = LEARNERS[case]
+    batch = batch_of(size)
+    held = start(model, batch)
+    step = kn.jit(stepper(model, batch))
+    found = []
     for _ in range(40):
-        (loss, state), gradients = step(params, state)
-        losses.append(float(loss))
-        velocity = tree.map(lambda v, g: 0.9 * v + g, velocity, gradients)
-        params = tree.map(lambda p, v: p - 0.05 * v, params, velocity)
-    assert losses[0] > 0.9
-    assert losses[-1] < 0.01
+        held, loss = step(held)
+        found.append(float(loss))
+    assert found[0] > 0.9
+    assert found[-1] < 0.02
+    params, state, _ = held
     assert {leaf.dtype for leaf in tree.leaves((params, state))} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("case", ["bottleneck", "cifar"])
+def test_a_compiled_step_is_an_eager_one(case):
+    model, size = LEARNERS[case]
+    batch = batch_of(size)
+    step, compiled = stepper(model, batch), kn.jit(stepper(model, batch))
+    eager = quick = start(model, batch)
+    for _ in range(2):
+        (eager, loss), (quick, quick_loss) = step(eager), compiled(quick)
+        assert loss == quick_loss
+    same(quick, eager)
+
+
+def test_going_on_from_a_checkpoint(tmp_path):
+    """Three steps are one step, a file, and two steps: running averages and momentum with them."""
+    model, size = LEARNERS["cifar"]
+    batch = batch_of(size)
+    step = stepper(model, batch)
+    straight = held = start(model, batch)
+    for _ in range(3):
+        straight, _ = step(straight)
+    held, _ = step(held)
+    checkpoint.save(tmp_path / "run.npz", held)
+    held = checkpoint.load(tmp_path / "run.npz", like=start(model, batch)).tree
+    for _ in range(2):
+        held, _ = step(held)
+    same(held, straight)
+
+
+def test_several_networks_at_once():
+    model = models.cifar_resnet20(3, width=4)
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
+    made = [model.init(key, kn.ShapeDtype(x.shape, np.float64)) for key in random.key(0).split(3)]
+    stacked = tree.map(lambda *leaves: np.stack(leaves), *made)
+    outputs = kn.vmap(lambda params, state: model.apply(params, state, x)[0])(*stacked)
+    for output, (params, state) in zip(outputs, made, strict=True):
+        np.testing.assert_allclose(output, model.apply(params, state, x)[0], rtol=1e-9, atol=1e-12)

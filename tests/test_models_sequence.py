@@ -7,6 +7,7 @@ import pytest
 
 import kinone as kn
 from kinone import errors, losses, models, nn, optim, random, tree
+from kinone.training import checkpoint
 
 torch = pytest.importorskip("torch")
 
@@ -212,10 +213,58 @@ def test_padding_changes_nothing(pool):
     np.testing.assert_array_equal(masked, logits)
 
 
+def test_classifier_learns_sequences_of_any_length_and_resumes(tmp_path):
+    """Which of two words comes first; a run that stops and goes on is the run that does not."""
+    model = models.lstm_classifier(2, features=16, vocabulary=6, embedding=8)
+    rng = np.random.default_rng(0)
+
+    def batch(count):
+        lengths = rng.integers(4, 11, count)
+        words = rng.integers(2, 6, (count, 10))
+        first, second = np.array([sorted(rng.permutation(n)[:2]) for n in lengths]).T
+        labels = rng.integers(0, 2, count)
+        words[np.arange(count), first] = labels
+        words[np.arange(count), second] = 1 - labels
+        # What stands behind the end must not matter: it says the opposite.
+        words = np.where(np.arange(10) < lengths[:, None], words, 1 - labels[:, None])
+        return {"x": words, "lengths": lengths}, labels
+
+    batches = [batch(32) for _ in range(150)]
+    params, _ = model.init(random.key(0), batches[0][0])
+    optimizer = optim.adam(1e-2)
+
+    @kn.jit
+    def step(params, memory, x, labels):
+        def loss_fn(params):
+            logits, _ = model.apply(params, {}, x, train=True)
+            return np.mean(losses.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+        updates, memory = optimizer.update(kn.grad(loss_fn)(params), memory, params)
+        return optim.apply_updates(params, updates), memory
+
+    def run(params, memory, some):
+        for x, labels in some:
+            params, memory = step(params, memory, x, labels)
+        return params, memory
+
+    memory = optimizer.init(params)
+    whole, _ = run(params, memory, batches)
+    half = run(params, memory, batches[:75])
+    checkpoint.save(tmp_path / "half.npz", half)
+    restored = checkpoint.load(tmp_path / "half.npz", like=half).tree
+    resumed, _ = run(*restored, batches[75:])
+    for a, b in zip(tree.leaves(resumed), tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    x, labels = batch(200)
+    logits, _ = model.apply(whole, {}, x)
+    assert np.mean(logits.argmax(-1) == labels) > 0.97
+
+
 def test_wrong_options():
     with pytest.raises(ValueError, match="pool='middle'"):
         models.gru_classifier(3, pool="middle")
     with pytest.raises(ValueError, match="pool='cls'"):
         models.vision_transformer(3, pool="cls")
-    with pytest.raises(ValueError, match="at least one size"):
+    with pytest.raises(ValueError, match="sizes of its layers"):
         models.mlp(())

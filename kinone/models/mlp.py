@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from .. import nn, ops
+from .. import nn, ops, source
 from ..core import Array
 
 
@@ -33,9 +34,13 @@ def mlp(
         >>> tree.size(mlp((64, 10)).init(random.key(0), (1, 20))[0])
         1994
     """
-    sizes = tuple(sizes)
+    given: Any = sizes
+    sizes = tuple(given) if isinstance(given, Iterable) else ()
     if not sizes:
-        raise ValueError("mlp wants at least one size, that of its output")
+        raise ValueError(
+            f"mlp wants the sizes of its layers, such as (64, 10), and got {given!r:.40}, "
+            f"at {source.here()}"
+        )
     layers: dict[str, nn.Layer] = {}
     for i, size in enumerate(sizes[:-1]):
         layers[f"dense{i}"] = nn.Dense(

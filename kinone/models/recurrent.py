@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
@@ -14,26 +14,37 @@ from ..nn.named_inputs import named_inputs
 Pool = Literal["last", "mean", "max"]
 
 
-def lstm_classifier(
-    num_classes: int,
-    *,
-    features: int = 128,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    vocabulary: int | None = None,
-    embedding: int = 128,
-    pool: Pool = "last",
-    dropout: float = 0.0,
-) -> nn.Layer:
+class SequenceOptions(TypedDict, total=False):
+    """What classifiers of sequences take; `lstm_classifier` says what it means."""
+
+    features: int
+    num_layers: int
+    bidirectional: bool
+    vocabulary: int | None
+    embedding: int
+    pool: Pool
+    dropout: float
+
+
+def lstm_classifier(num_classes: int, **options: Unpack[SequenceOptions]) -> nn.Layer:
     """Sequences to logits (N, num_classes), read by an `nn.LSTM`.
 
     Sequences are numbers (N, T, C), or with a `vocabulary` integers (N, T) below it, each of which
     gets a vector of `embedding` numbers. For padded ones pass a dict with `x` and `mask` (N, T),
     True where there is no padding, or `lengths` (N,): padding then changes nothing.
 
-    `pool` says what of the outputs is read: the `last` of each direction, or their `mean` or `max`
-    over time. `dropout` acts between layers and before the head. Children are `embedding`,
-    `recurrent` and `head`.
+    | option          | default | meaning                                                          |
+    |-----------------|---------|-------------------------------------------------------------------|
+    | `features`      | 128     | of the recurrent layers                                          |
+    | `num_layers`    | 1       | how many of them                                                 |
+    | `bidirectional` | False   | whether they read from both ends                                 |
+    | `vocabulary`    | None    | how many words there are                                         |
+    | `embedding`     | 128     | numbers for each word                                            |
+    | `pool`          | "last"  | what is read of the outputs: the last of each direction, or their|
+    |                 |         | "mean" or "max" over time                                        |
+    | `dropout`       | 0       | share dropped between layers and before the head                 |
+
+    Children are `embedding`, `recurrent` and `head`.
 
         >>> from kinone import random
         >>> model = lstm_classifier(2, features=16, vocabulary=100, embedding=8)
@@ -42,10 +53,23 @@ def lstm_classifier(
         >>> model.apply(params, state, {"x": words, "lengths": np.array([3, 2])})[0].shape
         (2, 2)
     """
-    return _classifier(nn.LSTM, **locals())
+    return _classifier(nn.LSTM, num_classes, **options)
 
 
-def gru_classifier(
+def gru_classifier(num_classes: int, **options: Unpack[SequenceOptions]) -> nn.Layer:
+    """Sequences to logits (N, num_classes), read by an `nn.GRU`: as `lstm_classifier`.
+
+    >>> from kinone import random
+    >>> model = gru_classifier(5, features=16, bidirectional=True, pool="mean")
+    >>> params, state = model.init(random.key(0), (1, 20, 3))
+    >>> model.apply(params, state, np.zeros((2, 30, 3), np.float32))[0].shape
+    (2, 5)
+    """
+    return _classifier(nn.GRU, num_classes, **options)
+
+
+def _classifier(
+    make: Callable[..., nn.Layer],
     num_classes: int,
     *,
     features: int = 128,
@@ -55,29 +79,6 @@ def gru_classifier(
     embedding: int = 128,
     pool: Pool = "last",
     dropout: float = 0.0,
-) -> nn.Layer:
-    """Sequences to logits (N, num_classes), read by an `nn.GRU`: as `lstm_classifier`.
-
-    >>> from kinone import random
-    >>> model = gru_classifier(5, features=16, bidirectional=True, pool="mean")
-    >>> params, state = model.init(random.key(0), (1, 20, 3))
-    >>> model.apply(params, state, np.zeros((2, 30, 3), np.float32))[0].shape
-    (2, 5)
-    """
-    return _classifier(nn.GRU, **locals())
-
-
-def _classifier(
-    make: Callable[..., nn.Layer],
-    *,
-    num_classes: int,
-    features: int,
-    num_layers: int,
-    bidirectional: bool,
-    vocabulary: int | None,
-    embedding: int,
-    pool: Pool,
-    dropout: float,
 ) -> nn.Layer:
     if pool not in ("last", "mean", "max"):
         raise ValueError(f"pool={pool!r} is none of 'last', 'mean' and 'max'")
