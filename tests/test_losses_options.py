@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loss_oracle import assert_like_optax
 
 import kinone as kn
 from kinone import losses
@@ -206,25 +207,7 @@ CALLS = [(name, *call) for name, calls in OPTAX.items() for call in calls]
 @pytest.mark.oracle
 @pytest.mark.parametrize(("name", "args", "options"), CALLS)
 def test_value_and_gradient_of_optax(name: str, args: Any, options: Any) -> None:
-    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
-    ours, theirs = getattr(losses, name), getattr(optax.losses, name)
-    value, pullback = kn.vjp(lambda x: ours(x, *args[1:], **options), args[0])
-    ct = np.random.default_rng(1).normal(size=np.shape(value))
-    with jax.enable_x64(True):
-        fixed = [jax.numpy.asarray(a) if isinstance(a, np.ndarray) else a for a in args]
-        known = {
-            k: jax.numpy.asarray(v) if isinstance(v, np.ndarray) else v for k, v in options.items()
-        }
-
-        @jax.jit  # one compilation instead of one for each operation
-        def both(x: Any, ct: Any) -> Any:
-            want, back = jax.vjp(lambda x: theirs(x, *fixed[1:], **known), x)
-            return want, back(ct)[0]
-
-        want, gradient = map(np.asarray, both(fixed[0], jax.numpy.asarray(ct)))
-    np.testing.assert_allclose(value, want, rtol=1e-11, atol=1e-13)
-    np.testing.assert_allclose(pullback(ct)[0], gradient, rtol=1e-9, atol=1e-12)
-    assert np.abs(gradient).max() > 0
+    assert_like_optax(name, args, options)
 
 
 # Every loss of one input, for what all must do alike.

@@ -330,3 +330,51 @@ def test_the_areas_of_chest_x_ray_findings() -> None:
         for part in (slice(0, 9000), slice(9000, None))
     ]
     np.testing.assert_array_equal(metric.compute(metric.merge(*halves)), got)
+
+
+@pytest.mark.oracle
+@WEIGHTED
+def test_areas_up_to_a_rate_of_false_positives(weight: Any) -> None:
+    sk = pytest.importorskip("sklearn.metrics")
+    for limit in (0.001, 0.1, 0.37, 0.9, 1.0):
+        for truth, score in ((LABELS[:, 0], CELLS[:, 0]), (LABELS, CELLS)):
+            got = metrics.roc_auc(truth, score, max_fpr=limit, sample_weight=weight)
+            want = sk.roc_auc_score(truth, score, max_fpr=limit, sample_weight=weight)
+            assert got == pytest.approx(want, abs=1e-12)
+    with pytest.raises(ValueError, match="max_fpr=0 must be above 0"):
+        metrics.roc_auc([0, 1], [0.1, 0.2], max_fpr=0)
+
+
+@pytest.mark.oracle
+@WEIGHTED
+def test_areas_of_examples_and_fewer_points(weight: Any) -> None:
+    sk = pytest.importorskip("sklearn.metrics")
+    some = LABELS.any(1) & ~LABELS.all(1)
+    part = None if weight is None else weight[some]
+    given = {"average": "samples", "sample_weight": part}
+    for ours, theirs in (
+        (metrics.roc_auc, sk.roc_auc_score),
+        (metrics.average_precision, sk.average_precision_score),
+    ):
+        got, want = (f(LABELS[some], CELLS[some], **given) for f in (ours, theirs))
+        assert got == pytest.approx(want, abs=1e-12)
+    with pytest.warns(
+        metrics.UndefinedMetricWarning, match="example 1 has no positive or no negative"
+    ):
+        assert metrics.roc_auc([[0, 1], [1, 1]], [[0, 1], [1, 2]], average="samples") == 1
+    with pytest.raises(ValueError, match="labels"):
+        metrics.roc_auc([0, 1], [[0, 1], [1, 0]], average="samples")
+    options = {"sample_weight": weight, "drop_intermediate": True}
+    got = metrics.precision_recall_curve(LABELS[:, 0], CELLS[:, 0], **options)
+    want = sk.precision_recall_curve(LABELS[:, 0], CELLS[:, 0], **options)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_what_labels_may_be() -> None:
+    with pytest.raises(ValueError, match=r"none of the labels \[7\] occurs in y_true"):
+        metrics.confusion_matrix([0, 1], [0, 1], labels=[7])
+    with pytest.raises(ValueError, match="labels must be columns, 0 to 1"):
+        metrics.recall([[0, 1]], [[0, 1]], labels=[0, 2], average="macro")
+    assert metrics.fbeta([0, 1, 1], [0, 1, 0], beta=np.inf) == 0.5  # recall alone
+    assert metrics.fbeta([0, 0], [0, 0], beta=np.inf, zero_division=0.0) == 0

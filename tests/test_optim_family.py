@@ -6,57 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optim_oracle import MASK, STEPS, assert_close, optax_run, ours, problem
 
 import kinone as kn
 from kinone import optim
 from kinone.errors import TreeError
 
-STEPS = 50
-MASK = {"layers": [{"kernel": True, "bias": False}], "scale": False}
 
-
-def problem(dtype: Any = np.float64, seed: int = 0) -> tuple[Any, list[Any]]:
-    random = np.random.default_rng(seed)
-
-    def draw(size: float = 1.0) -> Any:
-        made = {
-            "layers": [{"kernel": random.normal(size=(3, 2)), "bias": random.normal(size=2)}],
-            "scale": random.normal(size=()),
-        }
-        return kn.tree.map(lambda leaf: np.asarray(size * leaf, dtype), made)
-
-    sizes = 10.0 ** random.uniform(-5, 1, STEPS)
-    return draw(), [draw(size) for size in sizes]
-
-
-def ours(optimizer: Any, params: Any, gradients: Any, **extra: Any) -> Any:
-    state = optimizer.init(params)
-    for gradient in gradients:
-        updates, state = optimizer.update(gradient, state, params, **extra)
-        params = optim.apply_updates(params, updates)
-    return params, state
-
-
-def optax_run(make: Any, params: Any, gradients: Any, extra: Any = None) -> Any:
-    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
-    with jax.enable_x64(True):
-        theirs = make(optax)
-        params = jax.tree.map(jax.numpy.asarray, params)
-        state = theirs.init(params)
-        update = jax.jit(theirs.update)
-        for index, gradient in enumerate(gradients):
-            more = {} if extra is None else extra(index)
-            updates, state = update(gradient, state, params, **more)
-            params = optax.apply_updates(params, updates)
-        return jax.tree.map(np.asarray, params), state
-
-
-def assert_close(got: Any, want: Any, rtol: float = 1e-11) -> None:
-    """Each leaf within `rtol` of its largest element, and of the same dtype."""
-    assert len(kn.tree.leaves(got)) == len(kn.tree.leaves(want))
-    for (path, a), b in zip(kn.tree.leaves_with_path(got), kn.tree.leaves(want), strict=True):
-        assert a.dtype == b.dtype, path
-        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * np.abs(b).max(), err_msg=path)
+def contrib(library: Any) -> Any:
+    """Where optax keeps its younger optimisers; Kinone has one place."""
+    return getattr(library, "contrib", library)
 
 
 FAMILY = {
@@ -112,6 +71,32 @@ FAMILY = {
     ),
     "if finite": lambda o: o.apply_if_finite(o.adam(0.01), 2),
     "zero nans": lambda o: o.chain(o.zero_nans(), o.sgd(0.1)),
+    "normalized": lambda o: o.chain(o.normalize_by_update_norm(0.3, 1e-3), o.sgd(0.1)),
+    "param norm": lambda o: o.chain(o.scale_by_param_block_norm(0.9), o.scale(-0.1)),
+    "adan": lambda o: o.adan(0.01),
+    "adan arguments": lambda o: o.adan(0.01, 0.8, 0.9, 0.95, 1e-3, 1e-4, 0.1, MASK),
+    "ademamix": lambda o: contrib(o).ademamix(0.01),
+    "ademamix arguments": lambda o: contrib(o).ademamix(
+        0.01, 0.8, 0.9, lambda t: 0.9 + 0.001 * t, lambda t: 0.1 * t, 1e-3, 1e-4, None, 0.1, MASK
+    ),
+    "adopt": lambda o: contrib(o).adopt(0.01),
+    "adopt nesterov": lambda o: contrib(o).adopt(0.01, 0.8, 0.9, 1e-3, nesterov=True),
+    "adopt unclipped": lambda o: contrib(o).adopt(1e-6, 0.8, 0.9, 1e-3, use_clipping=False),
+    "fromage": lambda o: o.fromage(0.1),
+    "fromage schedule": lambda o: o.fromage(lambda t: 0.1 / (1.0 + t), 0.5),
+    "optimistic": lambda o: o.optimistic_gradient_descent(0.01, 0.9, 0.7),
+    "optimistic adam": lambda o: o.optimistic_adam_v2(0.01, alpha=0.9, beta=0.7),
+    "transform if": lambda o: o.conditionally_transform(o.sgd(0.1, 0.9), lambda t: t % 3 == 1),
+    "mask if": lambda o: o.conditionally_mask(o.adam(0.1), lambda t: t < 5),
+    "schedule-free sgd": lambda o: contrib(o).schedule_free_sgd(0.1, None, 0.8, 0.1, 1.0),
+    "schedule-free adamw": lambda o: contrib(o).schedule_free_adamw(0.1, weight_decay=0.1),
+    "schedule-free": lambda o: contrib(o).schedule_free(o.sgd(0.1), lambda t: 0.01 * (t * 1.0)),
+    "injected": lambda o: o.inject_hyperparams(o.adamw)(lambda t: 0.1 / (1.0 + t), eps_root=1e-3),
+    "injected radam": lambda o: o.inject_hyperparams(o.radam)(0.01, threshold=4.5),
+    "muon": lambda o: contrib(o).muon(0.1),
+    "muon arguments": lambda o: contrib(o).muon(
+        0.1, "dion", 5, 0.8, 1e-3, 0.1, MASK, nesterov=False, adaptive=True, consistent_rms=0.2
+    ),
     "one cycle": lambda o: o.sgd(lambda s: o.cosine_onecycle_schedule(50, 0.1)(s * 1.0), 0.9),
 }
 

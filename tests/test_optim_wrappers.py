@@ -363,3 +363,18 @@ def test_a_state_goes_through_a_checkpoint(tmp_path: Any) -> None:
     found = [optimizer.update(START, each, START, value=1.0) for each in (state, loaded)]
     for a, b in zip(*map(kn.tree.leaves, found), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_learning_rate_is_read_from_the_state() -> None:
+    params = {"a": 1.0, "b": 1.0}
+    optimizer = optim.partition({"x": optim.sgd(0.1), "y": optim.adam(0.2)}, {"a": "x", "b": "y"})
+    _, state = optimizer.update(params, optimizer.init(params), params)
+    with pytest.raises(ValueError, match="x/.*y/"):
+        optim.get_learning_rate(state)
+    assert float(optim.get_learning_rate(tree_part(state, "y"))) == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="none"):
+        optim.get_learning_rate(optim.scale(1.0).init(params))
+
+
+def tree_part(state, name):
+    return state[name] if name in state else next(tree_part(s, name) for s in state.values())

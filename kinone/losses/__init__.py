@@ -14,13 +14,15 @@ Shapes must agree exactly: a column against a row is an error here, not a matrix
 dtype of the predictions, whatever the dtype of the labels.
 """
 
+from typing import TYPE_CHECKING
+
+from ..core.names import other_names
 from .binary import (
     binary_cross_entropy,
-    hinge_loss,
     sigmoid_binary_cross_entropy,
     sigmoid_focal_loss,
 )
-from .ctc import ctc_loss
+from .ctc import ctc_loss, ctc_loss_with_forward_probs
 from .divergence import (
     cosine_distance,
     cosine_similarity,
@@ -28,7 +30,22 @@ from .divergence import (
     kl_divergence,
     kl_divergence_with_log_targets,
 )
-from .metric_learning import contrastive_loss, margin_ranking_loss, ntxent, triplet_margin_loss
+from .margins import (
+    hinge_loss,
+    make_fenchel_young_loss,
+    multiclass_hinge_loss,
+    multiclass_perceptron_loss,
+    multiclass_sparsemax_loss,
+    perceptron_loss,
+    sparsemax_loss,
+)
+from .metric_learning import (
+    contrastive_loss,
+    margin_ranking_loss,
+    ntxent,
+    ranking_softmax_loss,
+    triplet_margin_loss,
+)
 from .regression import (
     absolute_error,
     gaussian_nll_loss,
@@ -40,9 +57,10 @@ from .regression import (
     poisson_nll_loss,
     squared_error,
 )
-from .segmentation import dice_loss
+from .segmentation import binary_dice_loss, dice_loss, multiclass_generalized_dice_loss
 from .softmax import (
-    multiclass_hinge_loss,
+    poly_loss_cross_entropy,
+    safe_softmax_cross_entropy,
     smooth_labels,
     softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels,
@@ -51,10 +69,12 @@ from .softmax import (
 __all__ = [
     "absolute_error",
     "binary_cross_entropy",
+    "binary_dice_loss",
     "contrastive_loss",
     "cosine_distance",
     "cosine_similarity",
     "ctc_loss",
+    "ctc_loss_with_forward_probs",
     "dice_loss",
     "gaussian_nll_loss",
     "generalized_kl_divergence",
@@ -65,16 +85,46 @@ __all__ = [
     "l2_loss",
     "log_cosh",
     "mae",
+    "make_fenchel_young_loss",
     "margin_ranking_loss",
     "mse",
+    "multiclass_generalized_dice_loss",
     "multiclass_hinge_loss",
+    "multiclass_perceptron_loss",
+    "multiclass_sparsemax_loss",
     "ntxent",
+    "perceptron_loss",
     "poisson_nll_loss",
+    "poly_loss_cross_entropy",
+    "ranking_softmax_loss",
+    "safe_softmax_cross_entropy",
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
     "smooth_labels",
     "softmax_cross_entropy",
     "softmax_cross_entropy_with_integer_labels",
+    "sparsemax_loss",
     "squared_error",
     "triplet_margin_loss",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+    __getattr__ = other_names(
+        __name__,
+        {
+            "cross_entropy": "losses.softmax_cross_entropy_with_integer_labels",
+            "CrossEntropyLoss": "losses.softmax_cross_entropy_with_integer_labels",
+            "binary_cross_entropy_with_logits": "losses.sigmoid_binary_cross_entropy",
+            "BCEWithLogitsLoss": "losses.sigmoid_binary_cross_entropy",
+            "BCELoss": "losses.binary_cross_entropy",
+            "mse_loss": "losses.mse, or losses.squared_error per element",
+            "MSELoss": "losses.mse, or losses.squared_error per element",
+            "l1_loss": "losses.mae, or losses.absolute_error per element",
+            "L1Loss": "losses.mae, or losses.absolute_error per element",
+            "smooth_l1_loss": "losses.huber_loss",
+            "SmoothL1Loss": "losses.huber_loss",
+            "kl_div": "losses.kl_divergence",
+            "KLDivLoss": "losses.kl_divergence",
+            "focal_loss": "losses.sigmoid_focal_loss",
+        },
+    )

@@ -1,4 +1,4 @@
-"""Losses of independent yes-or-no labels, from logits, probabilities or scores."""
+"""Losses of independent yes-or-no labels, from logits or probabilities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from .. import source
 from ..core import Array, Tracer, shape_dtype
 from ..ops import log, logsumexp, softplus, stack
-from .checks import kept, mask, matching, reduced, weight_of, weighted
+from .checks import kept, mask, matching, plain, reduced, weight_of, weighted
 
 
 def sigmoid_binary_cross_entropy(
@@ -80,6 +80,7 @@ def sigmoid_focal_loss(
     where = mask(name, where, np.shape(logits))
     logits, labels = kept(where, logits, labels)
     loss = sigmoid_binary_cross_entropy(logits, labels)
+    gamma, alpha = plain(gamma), plain(alpha)
     # ln(1 - pₜ) = ln(y σ(-x) + (1 - y) σ(x)) in the log domain, where a power has no pole.
     wrong = stack([_log(labels) - softplus(logits), _log(1 - labels) - softplus(-logits)])
     loss = np.exp(gamma * logsumexp(wrong, axis=0)) * loss
@@ -123,20 +124,6 @@ def binary_cross_entropy(
     if class_weights is not None:
         loss = weight_of(name, "class_weights", class_weights, known) * loss
     return reduced(name, loss, reduction, where)
-
-
-def hinge_loss(predictor_outputs: Array, targets: Array, *, reduction: str = "none") -> Array:
-    """max(0, 1 - y · x), per element, for targets y of -1 and 1.
-
-    >>> import numpy as np
-    >>> hinge_loss(np.array([2.0, 0.5, 0.5]), np.array([1, 1, -1]))
-    array([0. , 0.5, 1.5])
-
-    Raises `ShapeError` when the shapes differ.
-    """
-    name = "hinge_loss"
-    targets = matching(name, "predictor_outputs", predictor_outputs, "targets", targets)
-    return reduced(name, np.maximum(1 - predictor_outputs * targets, 0), reduction)
 
 
 def _log(x: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import source
-from ..core import Array, Tracer, shape_dtype
+from ..core import Array, Tracer, is_bfloat16, is_number, shape_dtype
 from ..errors import ShapeError
 from ..ops import astype
 
@@ -21,8 +21,8 @@ def require_floating(name: str, x_name: str, x: Array) -> Any:
             f"{name}: {x_name} are a pair of an output and a dict, at {source.here()}\n"
             "  apply returns (y, state): write y, state = model.apply(…) and pass y."
         )
-    known = shape_dtype(x)
-    if known.dtype.kind != "f":
+    known = numbers(name, x_name, x)
+    if known.dtype.kind != "f" and not is_bfloat16(known.dtype):
         raise TypeError(
             f"{name}: {x_name} are {known} and must be floating-point, at {source.here()}\n"
             f"  The order is (predictions, truth); write x.astype(np.float32) if it is right."
@@ -30,9 +30,29 @@ def require_floating(name: str, x_name: str, x: Array) -> Any:
     return known
 
 
+def numbers(name: str, x_name: str, x: Array) -> Any:
+    """The shape and dtype of an array of numbers: no list, and no masked array, whose mask would be
+    lost on the way."""
+    if not is_number(x):
+        raise TypeError(
+            f"{name}: {x_name} are of type {type(x).__name__}, and an array of numbers is wanted, "
+            f"at {source.here()}\n"
+            "  Write np.asarray(x, np.float32); what not to count is said by where=."
+        )
+    return shape_dtype(x)
+
+
+def plain(number: Any) -> Any:
+    """A hyper-parameter as Python's number: `np.float64(0.1) * float32_array` would be float64."""
+    is_numpys = isinstance(number, np.generic) or (
+        isinstance(number, np.ndarray) and not number.ndim
+    )
+    return number.item() if is_numpys else number
+
+
 def matching(name: str, x_name: str, x: Array, y_name: str, y: Array) -> Array:
     """`y` in the dtype of `x`, whose shape it must have."""
-    known, other = require_floating(name, x_name, x), shape_dtype(y)
+    known, other = require_floating(name, x_name, x), numbers(name, y_name, y)
     if known.shape != other.shape:
         raise ShapeError(
             f"{name}: {x_name} are {known} and {y_name} {other}; the shapes must be equal, "

@@ -57,6 +57,54 @@ def ctc_loss(
     labels that are no integers, `IndexError` for a label that is no class.
     """
     name = "ctc_loss"
+    inputs = (logits, logit_paddings, labels, label_paddings)
+    loss, _ = _forward(name, *inputs, blank_id, log_epsilon, keep=False)
+    return reduced(name, loss, reduction)
+
+
+def ctc_loss_with_forward_probs(
+    logits: Array,
+    logit_paddings: Array,
+    labels: Array,
+    label_paddings: Array,
+    *,
+    blank_id: int = 0,
+    log_epsilon: float = -1e5,
+) -> tuple[Array, Array, Array]:
+    """`ctc_loss` per sequence, and the forward probabilities that it comes from, as logarithms.
+
+    Arguments as for `ctc_loss`. Second: `[frames, batch, length + 1]`, the probability that after
+    so many frames n labels are done and a blank was last (in the last frame: whatever was last).
+    Third: `[frames, batch, length]`, that label n was last.
+
+        >>> import numpy as np
+        >>> logits = np.log(np.array([[[0.4, 0.6], [0.4, 0.6]]]))
+        >>> label, none = np.array([[1]]), np.zeros((1, 1))
+        >>> loss, blank, last = ctc_loss_with_forward_probs(logits, np.zeros((1, 2)), label, none)
+        >>> np.exp(last[:, 0, 0]).round(4)                             # _1 and 11, after two
+        array([0.6, 0.6])
+
+    Source: Graves et al. 2006. Raises what `ctc_loss` raises.
+    """
+    name = "ctc_loss_with_forward_probs"
+    inputs = (logits, logit_paddings, labels, label_paddings)
+    loss, (blanks, labelled) = _forward(name, *inputs, blank_id, log_epsilon, keep=True)
+    ended = _joined(blanks[-1], labelled[-1])
+    return loss, concatenate([blanks[:-1], ended[None]], axis=0), labelled
+
+
+def _forward(
+    name: str,
+    logits: Array,
+    logit_paddings: Array,
+    labels: Array,
+    label_paddings: Array,
+    blank_id: int,
+    log_epsilon: float,
+    *,
+    keep: bool,
+) -> tuple[Array, Any]:
+    """The losses, and after each frame what the recursion carries, if it is to be kept."""
     known = require_floating(name, "logits", logits)
     labels = integers(name, labels, "Write labels.astype(np.int64).")
     if len(known.shape) != 3 or len(labels.shape) != 2 or labels.shape[0] != known.shape[0]:
@@ -84,22 +132,16 @@ def ctc_loss(
     at_once = np.where(repeats, impossible, np.zeros_like(impossible))
     after_blank = np.where(repeats, np.zeros_like(impossible), impossible)
 
-    def joined(before: Array, emitted: Array) -> Array:
-        """Label n was the last: so many labels are done."""
-        return concatenate([before[:, :1], logaddexp(before[:, 1:], emitted)], axis=1)
-
     # blanks[n]: n labels done and a blank last; labelled[n]: label n was the last.
     def frame(carry: Any, x: Any) -> Any:
         blanks, labelled = carry
         says_label, says_blank, is_padding = x
-        ready = joined(blanks, labelled + at_once)
+        ready = _joined(blanks, labelled + at_once)
         next_labelled = logaddexp(ready[:, :-1], labelled) + says_label
-        next_blanks = joined(ready + says_blank, labelled + says_blank + after_blank)
+        next_blanks = _joined(ready + says_blank, labelled + says_blank + after_blank)
         still = is_padding[:, None]
-        return (
-            np.where(still, blanks, next_blanks),
-            np.where(still, labelled, next_labelled),
-        ), ()
+        carry = np.where(still, blanks, next_blanks), np.where(still, labelled, next_labelled)
+        return carry, carry if keep else ()
 
     start = np.full((batch, length + 1), impossible)
     start[:, 0] = 0
@@ -108,10 +150,15 @@ def ctc_loss(
         np.transpose(blank, (1, 0, 2)),
         np.transpose(frame_is_padding),
     )
-    (blanks, labelled), _ = scan(frame, (start, np.full((batch, length), impossible)), frames)
+    (blanks, labelled), every = scan(frame, (start, np.full((batch, length), impossible)), frames)
     done = np.sum(astype(~label_is_padding, np.int64), axis=1)
-    last = take_along_axis(joined(blanks, labelled), done[:, None], axis=1)
-    return reduced(name, -reshape(last, (batch,)), reduction)
+    last = take_along_axis(_joined(blanks, labelled), done[:, None], axis=1)
+    return -reshape(last, (batch,)), every
+
+
+def _joined(before: Array, emitted: Array) -> Array:
+    """Label n was the last: so many labels are done."""
+    return concatenate([before[:, :1], logaddexp(before[:, 1:], emitted)], axis=1)
 
 
 def _padding(name: str, what: str, paddings: Array, shape: tuple[int, ...]) -> Array:

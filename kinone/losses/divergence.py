@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Array
 from ..ops import log
-from .checks import Axis, kept, mask, matching, reduced, weighted
+from .checks import Axis, kept, mask, matching, plain, reduced, weighted
 
 
 def kl_divergence(
@@ -109,6 +109,8 @@ def cosine_similarity(
     """
     name = "cosine_similarity"
     a, b, _ = _pair(name, "predictions", predictions, targets, where)
+
+    epsilon = plain(epsilon)
 
     def unit(x: Array) -> Array:
         square = np.sum(x**2, axis=axis, keepdims=True)

@@ -7,9 +7,10 @@ import numpy as np
 from .. import source
 from ..core import Array, shape_dtype
 from ..errors import ShapeError
-from ..ops import logaddexp, logsumexp
-from .checks import integers, matching, reduced, require_floating
+from ..ops import astype, logaddexp, logsumexp
+from .checks import broadcasts, integers, mask, matching, plain, reduced, require_floating
 from .divergence import cosine_similarity
+from .softmax import softmax_cross_entropy
 
 
 def triplet_margin_loss(
@@ -41,10 +42,10 @@ def triplet_margin_loss(
     negatives = matching(name, "anchors", anchors, "negatives", negatives)
 
     def distance(other: Array) -> Array:
-        apart = np.abs(anchors - other) ** norm_degree
-        return (np.sum(apart, axis=axis) + eps) ** (1 / norm_degree)
+        apart = np.abs(anchors - other) ** plain(norm_degree)
+        return (np.sum(apart, axis=axis) + plain(eps)) ** (1 / plain(norm_degree))
 
-    loss = np.maximum(distance(positives) - distance(negatives) + margin, 0)
+    loss = np.maximum(distance(positives) - distance(negatives) + plain(margin), 0)
     return reduced(name, loss, reduction)
 
 
@@ -62,7 +63,48 @@ def margin_ranking_loss(
     name = "margin_ranking_loss"
     second = matching(name, "first", first, "second", second)
     targets = matching(name, "first", first, "targets", targets)
-    return reduced(name, np.maximum(margin - targets * (first - second), 0), reduction)
+    return reduced(name, np.maximum(plain(margin) - targets * (first - second), 0), reduction)
+
+
+def ranking_softmax_loss(
+    logits: Array,
+    labels: Array,
+    *,
+    where: Array | None = None,
+    weights: Array | None = None,
+    reduction: str = "mean",
+) -> Array:
+    """The cross-entropy of a ranking: what is relevant should score above the rest of its list.
+
+        loss = -Σⱼ wⱼ yⱼ · ln softmax(x)ⱼ          over the items of one list
+
+    `logits` x: floats `[..., items]`; `labels` y: how relevant each item is, 0 or more, of the same
+    shape; `where`: which items there are; `weights` w of items, or `[..., 1]` of lists. The mean,
+    here the default as in optax, is over the lists that have items, and 0 when none has.
+
+        >>> import numpy as np
+        >>> x, y = np.array([[2.0, 1.0, 3.0]]), np.array([[1.0, 0.0, 0.0]])
+        >>> float(ranking_softmax_loss(x, y).round(4))
+        1.4076
+
+    Source: Cao et al. 2007 (ListNet). Raises `ShapeError` when the shapes differ.
+    """
+    name = "ranking_softmax_loss"
+    labels = matching(name, "logits", logits, "labels", labels)
+    known = shape_dtype(logits)
+    where = mask(name, where, known.shape)
+    if weights is not None:
+        if not broadcasts(np.shape(weights), known.shape):
+            raise ShapeError(
+                f"{name}: weights have shape {np.shape(weights)} and must broadcast to the logits "
+                f"{known}, at {source.here()}"
+            )
+        labels = labels * astype(weights, known.dtype)
+    loss = softmax_cross_entropy(logits, labels, where=where)
+    if reduction != "mean" or where is None:
+        return reduced(name, loss, reduction)
+    lists = np.sum(astype(np.any(where, axis=-1), known.dtype))
+    return np.sum(loss) / np.maximum(lists, 1)
 
 
 def contrastive_loss(
@@ -78,7 +120,7 @@ def contrastive_loss(
     """
     name = "contrastive_loss"
     targets = matching(name, "distances", distances, "targets", targets)
-    apart = np.maximum(margin - distances, 0)
+    apart = np.maximum(plain(margin) - distances, 0)
     return reduced(name, targets * distances**2 + (1 - targets) * apart**2, reduction)
 
 
@@ -113,7 +155,7 @@ def ntxent(embeddings: Array, labels: Array, temperature: float = 0.07) -> Array
         np.broadcast_to(embeddings[:, None], shape),
         epsilon=float(np.finfo(known.dtype).eps),
     )
-    near = near / temperature
+    near = near / plain(temperature)
     same = labels[:, None] == labels[None]
     others = logsumexp(np.where(same, np.full_like(near, -np.inf), near), axis=1, keepdims=True)
     pairs = same & ~np.eye(count, dtype=bool)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .. import source
 from ..core import Array, Tracer, shape_dtype
 from ..ops import log, log1p, softplus, stop_gradient
-from .checks import kept, mask, matching, reduced, require_floating
+from .checks import kept, mask, matching, plain, reduced, require_floating
 
 
 def squared_error(
@@ -112,9 +113,12 @@ def huber_loss(
     Source: Huber 1964. (PyTorch's `smooth_l1_loss` is this divided by δ.)
     """
     error, where = _difference("huber_loss", predictions, targets, where)
+    bound: Any = plain(delta)
+    if not isinstance(bound, Tracer) and not np.all(np.greater(bound, 0)):
+        raise ValueError(f"huber_loss: delta={bound} must be positive, at {source.here()}")
     size = np.abs(error)
-    near = np.minimum(size, delta)
-    return reduced("huber_loss", 0.5 * near**2 + delta * (size - near), reduction, where)
+    near = np.minimum(size, bound)
+    return reduced("huber_loss", 0.5 * near**2 + bound * (size - near), reduction, where)
 
 
 def log_cosh(
@@ -172,7 +176,7 @@ def gaussian_nll_loss(
     variance = matching(name, "predictions", predictions, "variance", variance)
     if not isinstance(variance, Tracer) and (np.asarray(variance) < 0).any():
         raise ValueError(f"{name}: variance must not be negative, at {source.here()}")
-    variance = variance + stop_gradient(np.maximum(variance, epsilon) - variance)
+    variance = variance + stop_gradient(np.maximum(variance, plain(epsilon)) - variance)
     loss = 0.5 * (log(variance) + (predictions - targets) ** 2 / variance)
     return reduced(name, loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
@@ -203,7 +207,7 @@ def poisson_nll_loss(
     if log_input:
         loss = np.exp(predictions) - targets * predictions
     else:
-        loss = predictions - targets * log(predictions + epsilon)
+        loss = predictions - targets * log(predictions + plain(epsilon))
     if full:
         many = targets > 1
         count = np.where(many, targets, np.ones_like(targets))

@@ -19,6 +19,7 @@ from .checks import (
     kept,
     mask,
     matching,
+    plain,
     reduced,
     require_floating,
     weighted,
@@ -107,7 +108,7 @@ def softmax_cross_entropy_with_integer_labels(
         weight = take(of_classes, labels)
         loss = loss * weight
     if label_smoothing:
-        _check_smoothing(name, label_smoothing)
+        label_smoothing = _checked_smoothing(name, label_smoothing)
         surprise = expand_dims(total, axis) - logits
         if of_classes is not None:
             surprise = surprise * _along(of_classes, axis, len(known.shape))
@@ -150,16 +151,8 @@ def softmax_cross_entropy(
     Raises `ShapeError` when the shapes differ.
     """
     name = "softmax_cross_entropy"
-    labels = matching(name, "logits", logits, "labels", labels)
+    surprise, labels, there, axes = _surprise(name, logits, labels, axis, where)
     known = shape_dtype(logits)
-    axes = _axes(axis, len(known.shape))
-    there = _class_mask(name, where, known.shape, axes)
-    counted = None
-    if there is not None:
-        counted = np.any(there, axis=axes, keepdims=True)
-        logits, labels = kept(counted, logits), kept(there, labels)
-        logits = np.where(counted & ~there, np.full_like(logits, -np.inf), logits)
-        counted = np.any(there, axis=axes)
     if label_smoothing:
         labels = smooth_labels(labels, label_smoothing, axis=axes, where=there)
         labels = kept(there, labels)
@@ -172,8 +165,61 @@ def softmax_cross_entropy(
         (only,) = axes
         of_classes = _class_weights(name, class_weights, known.shape[only], known)
         labels = labels * _along(of_classes, only, len(known.shape))
-    surprise = logsumexp(logits, axis=axes, keepdims=True) - logits
-    return reduced(name, np.sum(weighted(labels, surprise), axis=axes), reduction, counted)
+    loss = np.sum(weighted(labels, surprise), axis=axes)
+    return reduced(name, loss, reduction, _counted(there, axes))
+
+
+def poly_loss_cross_entropy(
+    logits: Array,
+    labels: Array,
+    *,
+    epsilon: float = 2.0,
+    axis: Axis = -1,
+    where: Array | None = None,
+    reduction: str = "none",
+) -> Array:
+    """Cross-entropy with its first term in powers of 1 - p weighed anew, per example.
+
+        loss = Σⱼ yⱼ · (-ln pⱼ + ε · (1 - pⱼ))          p = softmax(x)
+
+    `logits`, `labels`, `axis` and `where` as for `softmax_cross_entropy`, which ε = 0 makes it. A
+    large ε looks at the confident examples, a negative one (above -1) at the others.
+
+        >>> import numpy as np
+        >>> logits = np.array([[1.2, -0.8, -0.5], [0.9, -1.2, 1.1]])
+        >>> poly_loss_cross_entropy(logits, np.array([[1.0, 0, 0], [0, 0.5, 0.5]])).round(4)
+        array([0.7587, 3.2284])
+
+    Source: Leng et al. 2022, arXiv:2204.12511. Raises `ShapeError` when the shapes differ.
+    """
+    name = "poly_loss_cross_entropy"
+    surprise, labels, there, axes = _surprise(name, logits, labels, axis, where)
+    terms = weighted(labels, surprise) - plain(epsilon) * labels * np.expm1(-surprise)
+    return reduced(name, np.sum(terms, axis=axes), reduction, _counted(there, axes))
+
+
+def _surprise(
+    name: str, logits: Array, labels: Array, axis: Axis, where: Array | None
+) -> tuple[Array, Array, Array | None, tuple[int, ...]]:
+    """-ln softmax(logits), the labels, the mask of the classes that are there, and their axes."""
+    labels = matching(name, "logits", logits, "labels", labels)
+    known = shape_dtype(logits)
+    axes = _axes(axis, len(known.shape))
+    there = _class_mask(name, where, known.shape, axes)
+    if there is not None:
+        counted = np.any(there, axis=axes, keepdims=True)
+        logits, labels = kept(counted, logits), kept(there, labels)
+        logits = np.where(counted & ~there, np.full_like(logits, -np.inf), logits)
+    return logsumexp(logits, axis=axes, keepdims=True) - logits, labels, there, axes
+
+
+def _counted(there: Array | None, axes: tuple[int, ...]) -> Array | None:
+    """Which examples have a class."""
+    return None if there is None else np.any(there, axis=axes)
+
+
+# optax needs another function where a class of probability 0 has a logit of -inf.
+safe_softmax_cross_entropy = softmax_cross_entropy
 
 
 def smooth_labels(
@@ -192,40 +238,13 @@ def smooth_labels(
     Source: Szegedy et al. 2016, arXiv:1512.00567. Raises `ValueError` for α outside [0, 1].
     """
     known = require_floating("smooth_labels", "labels", labels)
-    _check_smoothing("smooth_labels", alpha)
+    alpha = _checked_smoothing("smooth_labels", alpha)
     axes = _axes(axis, len(known.shape))
     there = mask("smooth_labels", where, known.shape)
     if there is None:
         return (1 - alpha) * labels + alpha / math.prod(known.shape[each] for each in axes)
     count = np.sum(astype(there, known.dtype), axis=axes, keepdims=True)
     return (1 - alpha) * labels + alpha / np.maximum(count, 1)
-
-
-def multiclass_hinge_loss(scores: Array, labels: Array, *, reduction: str = "none") -> Array:
-    """How far the best wrong class comes within 1 of the right one, per example.
-
-        loss = max(0, 1 + max over j ≠ label of sⱼ - s[label])
-
-    `scores` s: floats `[..., classes]`; `labels`: integers of the shape without the last axis.
-
-        >>> import numpy as np
-        >>> multiclass_hinge_loss(np.array([[3.0, 1.0], [0.5, 0.2]]), np.array([0, 1]))
-        array([0. , 1.3])
-
-    Source: Crammer and Singer 2001. Raises as `softmax_cross_entropy_with_integer_labels`.
-    """
-    name = "multiclass_hinge_loss"
-    known = require_floating(name, "scores", scores)
-    labels = integers(name, labels, "Write labels.astype(np.int64), or np.argmax of one-hot.")
-    if not known.shape or labels.shape != known.shape[:-1]:
-        raise ShapeError(
-            f"{name}: scores {known} want labels of shape {known.shape[:-1]}, got {labels.shape}, "
-            f"at {source.here()}"
-        )
-    index = expand_dims(checked_classes(name, labels, known.shape[-1]), -1)
-    margin = astype(np.arange(known.shape[-1]) != index, known.dtype)
-    own = reshape(take_along_axis(scores, index, axis=-1), labels.shape)
-    return reduced(name, np.max(scores + margin, axis=-1) - own, reduction)
 
 
 # ---- axes, masks and weights of classes ----------------------------------------------------------
@@ -278,6 +297,8 @@ def _along(weights: Array, axis: int, ndim: int) -> Array:
     return reshape(weights, tuple(shape))
 
 
-def _check_smoothing(name: str, alpha: Array) -> None:
+def _checked_smoothing(name: str, alpha: Any) -> Any:
+    alpha = plain(alpha)
     if not isinstance(alpha, Tracer) and not 0 <= alpha <= 1:
         raise ValueError(f"{name}: {alpha} must lie between 0 and 1, at {source.here()}")
+    return alpha

@@ -7,7 +7,11 @@ They take NumPy arrays and lists, count in integers and float64, and return Pyth
 NaN and empty input raise; a class that the data do not define is left out and named, never 0.
 """
 
+from typing import TYPE_CHECKING
+
+from ..core.names import other_names
 from ..errors import UndefinedMetricWarning as UndefinedMetricWarning
+from .agreement import cohen_kappa, matthews_corrcoef
 from .calibration import (
     CalibrationCurve,
     brier_score,
@@ -17,27 +21,24 @@ from .calibration import (
 )
 from .classification import (
     accuracy,
-    cohen_kappa,
     confusion_matrix,
     f1,
     fbeta,
-    matthews_corrcoef,
     precision,
     recall,
     top_k_accuracy,
 )
 from .collected import AveragePrecision, Collected, Collection, RocAuc
-from .inputs import Score
-from .ranking import (
+from .curves import (
     PrecisionRecallCurve,
     RocCurve,
     Threshold,
-    average_precision,
     precision_recall_curve,
-    roc_auc,
     roc_curve,
     youden_threshold,
 )
+from .inputs import Score
+from .ranking import average_precision, roc_auc
 from .regression import mae, mse, r2
 from .resampling import Comparison, Interval, bootstrap_interval, delong_interval, delong_test
 from .streaming import (
@@ -99,3 +100,26 @@ __all__ = [
     "top_k_accuracy",
     "youden_threshold",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+    __getattr__ = other_names(
+        __name__,
+        {
+            "accuracy_score": "metrics.accuracy",
+            "precision_score": "metrics.precision",
+            "recall_score": "metrics.recall",
+            "f1_score": "metrics.f1",
+            "fbeta_score": "metrics.fbeta",
+            "auc": "metrics.roc_auc",
+            "roc_auc_score": "metrics.roc_auc",
+            "average_precision_score": "metrics.average_precision",
+            "AUROC": "metrics.RocAuc",
+            "cohen_kappa_score": "metrics.cohen_kappa",
+            "mean_squared_error": "metrics.mse",
+            "mean_absolute_error": "metrics.mae",
+            "r2_score": "metrics.r2",
+            "top_k_accuracy_score": "metrics.top_k_accuracy",
+            "brier_score_loss": "metrics.brier_score",
+            "MetricCollection": "metrics.Collection",
+        },
+    )

@@ -118,6 +118,10 @@ def confusion_matrix(
         )
     choice(name, "normalize", normalize, ("true", "pred", "all", None))
     classes = _classes(name, truth, guess, labels)
+    if not np.isin(truth, classes).any():
+        raise ValueError(
+            f"{name}: none of the labels {classes.tolist()} occurs in y_true, at {source.here()}"
+        )
     matrix = _confusion(truth, guess, classes, weights(name, sample_weight, len(truth)))
     if normalize is None:
         return matrix
@@ -186,44 +190,6 @@ def fbeta(y_true: Array, y_pred: Array, *, beta: float, **options: Any) -> Any:
     return _score("fbeta", y_true, y_pred, beta=beta, **options)
 
 
-def matthews_corrcoef(y_true: Array, y_pred: Array, *, sample_weight: Array | None = None) -> float:
-    """The correlation of truth and prediction over classes, from -1 to 1 (Gorodkin 2004); 0 when
-    one of them is constant.
-
-    >>> round(matthews_corrcoef([1, 1, 1, 0], [1, 0, 1, 1]), 4)
-    -0.3333
-    """
-    matrix = confusion_matrix(y_true, y_pred, sample_weight=sample_weight).astype(float)
-    actual, predicted, total = matrix.sum(1), matrix.sum(0), matrix.sum()
-    above = np.trace(matrix) * total - actual @ predicted
-    spread = (total**2 - predicted @ predicted) * (total**2 - actual @ actual)
-    return float(divided(above, np.sqrt(spread), 0.0))
-
-
-def cohen_kappa(
-    y_true: Array,
-    y_pred: Array,
-    *,
-    weights: str | None = None,
-    labels: Labels = None,
-    sample_weight: Array | None = None,
-) -> float:
-    """Agreement beyond chance (Cohen 1960): 1 - disagreements / those expected by chance.
-
-    `weights`: `None` counts every disagreement alike, "linear" by |i - j|, "quadratic" by (i - j)²,
-    for ordered classes. NaN when both are one and the same class throughout.
-
-        >>> cohen_kappa([1, 1, 0, 0], [1, 0, 0, 0])
-        0.5
-    """
-    choice("cohen_kappa", "weights", weights, (None, "linear", "quadratic"))
-    matrix = confusion_matrix(y_true, y_pred, labels=labels, sample_weight=sample_weight)
-    expected = np.outer(matrix.sum(1), matrix.sum(0)) / matrix.sum()
-    apart = np.abs(np.subtract.outer(np.arange(len(matrix)), np.arange(len(matrix))))
-    cost = {None: apart != 0, "linear": apart, "quadratic": apart**2}[weights]
-    return float(1 - divided(np.sum(cost * matrix), np.sum(cost * expected)))
-
-
 # ---- how it is counted ---------------------------------------------------------------------------
 
 
@@ -243,6 +209,12 @@ def _pair(name: str, y_true: Array, y_pred: Array) -> tuple[Numbers, Numbers]:
                 f"{name}: {what} holds fractions or NaN, and classes are whole, at "
                 f"{source.here()}\n  Decide first: scores >= threshold, or np.argmax(scores, -1)."
             )
+    if (truth.dtype.kind in "US") != (guess.dtype.kind in "US"):
+        raise TypeError(
+            f"{name}: y_true is {truth.dtype} and y_pred {guess.dtype}, and a text is never equal "
+            f"to a number, at {source.here()}\n  Number the classes alike: np.unique(…, "
+            "return_inverse=True)."
+        )
     return truth, guess
 
 
@@ -302,6 +274,11 @@ def counts(
     classes = np.arange(truth.shape[1])
     if labels is not None:
         classes = _classes(name, truth, guess, labels)
+        if classes.dtype.kind not in "iu" or classes.min() < 0 or classes.max() >= truth.shape[1]:
+            raise ValueError(
+                f"{name}: labels must be columns, 0 to {truth.shape[1] - 1}, and are "
+                f"{classes.tolist()}, at {source.here()}"
+            )
         yes, said = yes[:, classes], said[:, classes]
     if by_sample:
         return Counts((yes & said).sum(1), said.sum(1), yes.sum(1)), classes
@@ -358,11 +335,11 @@ def averaged(
         choice(name, "zero_division", zero_division, allowed)
     if average == "micro":
         counted = Counts(*(np.atleast_1d(part.sum()) for part in counted))
-    below = {
-        "precision": counted.predicted,
-        "recall": counted.actual,
-    }.get(name, counted.predicted + beta**2 * counted.actual)
-    above = counted.true * (1 if name in ("precision", "recall") else 1 + beta**2)
+    below, above = counted.predicted, counted.true
+    if name == "recall" or beta == np.inf:
+        below = counted.actual
+    elif name != "precision":
+        below, above = below + beta**2 * counted.actual, (1 + beta**2) * above
     otherwise = 0.0 if zero_division == "warn" else float(zero_division)
     each = np.asarray(divided(above, below, otherwise))
     if zero_division == "warn" and (below == 0).any():

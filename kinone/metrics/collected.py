@@ -83,15 +83,22 @@ class Collection(Metric):
     {'accuracy': 1.0, 'f1': 1.0}
     """
 
-    def __init__(self, metrics: Mapping[str, Metric]) -> None:
-        self.metrics = dict(metrics)
+    def __init__(
+        self, metrics: Mapping[str, Metric | tuple[Metric, Callable[..., tuple[Any, ...]]]]
+    ) -> None:
+        pairs = {
+            name: entry if isinstance(entry, tuple) else (entry, lambda *batch: batch)
+            for name, entry in metrics.items()
+        }
+        self.metrics = {name: metric for name, (metric, _) in pairs.items()}
+        self.arguments = {name: arguments for name, (_, arguments) in pairs.items()}
 
     def init(self) -> State:
         return {name: metric.init() for name, metric in self.metrics.items()}
 
-    def update(self, state: State, *batch: Any, **options: Any) -> State:
+    def measure(self, *batch: Any, **options: Any) -> State:
         return {
-            name: metric.update(state[name], *batch, **options)
+            name: metric.measure(*self.arguments[name](*batch), **options)
             for name, metric in self.metrics.items()
         }
 

@@ -50,6 +50,11 @@ def array(name: str, what: str, values: Array) -> Numbers:
             f"{name}: {what} is a traced value, and a metric counts numbers that are there, at "
             f"{source.here()}\n  Return the predictions from the function and measure outside it."
         )
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: {what} is a masked array, whose mask would be lost, at {source.here()}\n"
+            "  Pass what counts alone: y_true[kept], y_pred[kept]."
+        )
     known = np.asarray(values)
     if known.size == 0:
         raise ValueError(

@@ -1,15 +1,11 @@
-"""How well scores rank positives above negatives: ROC and precision-recall curves, their areas.
-
-Everything comes from one table per class, the true and false positives at each distinct score in
-falling order, which one sort makes: O(n log n). Counts stay integers until the last division.
-"""
+"""How well scores rank positives above negatives: areas under curves, of one class or many."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +13,7 @@ from numpy.typing import NDArray
 from .. import source
 from ..core import Array
 from ..errors import ShapeError, UndefinedMetricWarning
+from .curves import binary, table
 from .inputs import (
     Numbers,
     Score,
@@ -31,54 +28,13 @@ from .inputs import (
 )
 
 
-class RocCurve(NamedTuple):
-    """The rates of false and true positives at each threshold; the first is ∞, nothing positive.
-
-    >>> RocCurve._fields
-    ('fpr', 'tpr', 'thresholds')
-    """
-
-    fpr: NDArray[np.float64]
-    tpr: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
-
-
-class PrecisionRecallCurve(NamedTuple):
-    """Precision and recall at each rising threshold, and the end point (1, 0) that has none.
-
-    >>> PrecisionRecallCurve._fields
-    ('precision', 'recall', 'thresholds')
-    """
-
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
-
-
-class Threshold(NamedTuple):
-    """A cut-off of the score, `y_score >= threshold`, with the rates that it gives.
-
-    >>> Threshold(0.5, sensitivity=0.9, specificity=0.8).sensitivity
-    0.9
-    """
-
-    threshold: float
-    sensitivity: float
-    specificity: float
-
-
-class _Table(NamedTuple):
-    true: Numbers  # positives with a score at or above the threshold, rising
-    false: Numbers
-    thresholds: Numbers  # the distinct scores, falling
-
-
 def roc_auc(
     y_true: Array,
     y_score: Array,
     *,
     average: str | None = "macro",
     multi_class: str = "ovr",
+    max_fpr: float | None = None,
     sample_weight: Array | None = None,
 ) -> Score | NDArray[np.float64]:
     """The area under the ROC curve: how often a positive example outscores a negative one.
@@ -93,9 +49,13 @@ def roc_auc(
       (`multi_class="ovr"`) or against each other one ("ovo", Hand and Till 2001).
 
     `average`: "macro" is the mean over classes, "weighted" by their positives, "micro" takes every
-    cell as one example, `None` returns the array of classes. A class without a positive or without
-    a negative has no AUC: it is left out, an `UndefinedMetricWarning` names it, and so does
-    `result.undefined` (with `None` it is NaN, without a warning).
+    cell as one example, "samples" (multi-label) ranks the labels of each example, `None` returns
+    the array of classes. A class without a positive or without a negative has no AUC: it is left
+    out, an `UndefinedMetricWarning` names it, and so does `result.undefined` (with `None` it is
+    NaN, without a warning).
+
+    `max_fpr`, above 0 and at most 1, takes the curve only up to that rate of false positives, and
+    scales the area so that chance is ½ and the best 1 (McClish 1989).
 
         >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
         0.75
@@ -104,9 +64,14 @@ def roc_auc(
 
     Raises `ValueError` for NaN scores, for no examples, and for labels that are not 0 and 1.
     """
-    return _area(
-        "roc_auc", _roc_area, y_true, y_score, average, multi_class, sample_weight, both=True
-    )
+    area: Area = _roc_area
+    if max_fpr is not None and max_fpr != 1:
+        if not 0 < max_fpr < 1:
+            raise ValueError(
+                f"roc_auc: max_fpr={max_fpr} must be above 0 and at most 1, at {source.here()}"
+            )
+        area = partial(_partial_roc_area, max_fpr)
+    return _area("roc_auc", area, y_true, y_score, average, multi_class, sample_weight, both=True)
 
 
 def average_precision(
@@ -134,102 +99,11 @@ def average_precision(
     )
 
 
-def roc_curve(
-    y_true: Array,
-    y_score: Array,
-    *,
-    sample_weight: Array | None = None,
-    drop_intermediate: bool = True,
-) -> RocCurve:
-    """The ROC curve of a binary score: `fpr`, `tpr` and the falling `thresholds`.
-
-    Point k counts `y_score >= thresholds[k]` as positive. `drop_intermediate` leaves out points on
-    a straight line between their neighbours.
-
-        >>> curve = roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-        >>> curve.fpr, curve.tpr
-        (array([0. , 0. , 0.5, 0.5, 1. ]), array([0. , 0.5, 0.5, 1. , 1. ]))
-
-    Raises `ValueError` as `roc_auc`, and when one of the two classes is missing.
-    """
-    truth, score, weight = _binary("roc_curve", y_true, y_score, sample_weight)
-    table = _table(truth, score, weight)
-    positives, negatives = table.true[-1], table.false[-1]
-    _require(positives > 0 and negatives > 0, "roc_curve", "a positive and a negative")
-    true, false, thresholds = table
-    if drop_intermediate and len(true) > 2:
-        bends = (np.diff(true, 2) != 0) | (np.diff(false, 2) != 0)
-        kept = np.flatnonzero(np.concatenate(([True], bends, [True])))
-        true, false, thresholds = true[kept], false[kept], thresholds[kept]
-    start = np.zeros(1)
-    return RocCurve(
-        np.concatenate((start, false / negatives)),
-        np.concatenate((start, true / positives)),
-        np.concatenate(([np.inf], thresholds)),
-    )
-
-
-def precision_recall_curve(
-    y_true: Array, y_score: Array, *, sample_weight: Array | None = None
-) -> PrecisionRecallCurve:
-    """Precision and recall of a binary score at each of its distinct values, rising.
-
-        >>> curve = precision_recall_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-        >>> curve.precision.round(4), curve.recall
-        (array([0.5   , 0.6667, 0.5   , 1.    , 1.    ]), array([1. , 1. , 0.5, 0.5, 0. ]))
-
-    Raises `ValueError` as `roc_auc`, and when there is no positive.
-    """
-    truth, score, weight = _binary("precision_recall_curve", y_true, y_score, sample_weight)
-    table = _table(truth, score, weight)
-    _require(table.true[-1] > 0, "precision_recall_curve", "a positive")
-    precision = divided(table.true, table.true + table.false, 0.0)
-    recall = table.true / table.true[-1]
-    return PrecisionRecallCurve(
-        np.concatenate((precision[::-1], [1.0])),
-        np.concatenate((recall[::-1], [0.0])),
-        table.thresholds[::-1],
-    )
-
-
-def youden_threshold(
-    y_true: Array, y_score: Array, *, sample_weight: Array | None = None
-) -> Threshold:
-    """The cut-off with the largest sensitivity + specificity - 1 (Youden 1950); of equals, the
-    highest.
-
-        >>> youden_threshold([0, 0, 1, 1], [0.1, 0.4, 0.5, 0.8])
-        Threshold(threshold=0.5, sensitivity=1.0, specificity=1.0)
-
-    Choose it on validation data: on the data that it is reported on, it flatters. Raises
-    `ValueError` as `roc_curve`.
-    """
-    curve = roc_curve(y_true, y_score, sample_weight=sample_weight, drop_intermediate=False)
-    best = int(np.argmax(curve.tpr - curve.fpr))
-    return Threshold(
-        float(curve.thresholds[best]), float(curve.tpr[best]), 1 - float(curve.fpr[best])
-    )
-
-
 # ---- one class -----------------------------------------------------------------------------------
 
 
-def _table(truth: NDArray[np.bool_], score: Numbers, weight: Numbers | None) -> _Table:
-    if weight is not None and not weight.all():
-        there = weight > 0
-        truth, score, weight = truth[there], score[there], weight[there]
-    order = np.argsort(score, kind="stable")[::-1]
-    truth, score = truth[order], score[order]
-    last = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)
-    if weight is None:
-        true = np.cumsum(truth, dtype=np.int64)[last]
-        return _Table(true, last + 1 - true, score[last])
-    weight = weight[order]
-    return _Table(np.cumsum(weight * truth)[last], np.cumsum(weight * ~truth)[last], score[last])
-
-
 def _roc_area(truth: NDArray[np.bool_], score: Numbers, weight: Numbers | None) -> float:
-    true, false, _ = _table(truth, score, weight)
+    true, false, _ = table(truth, score, weight)
     if true[-1] == 0 or false[-1] == 0:
         return np.nan
     # Twice the area under the trapezia, an integer without weights.
@@ -238,30 +112,29 @@ def _roc_area(truth: NDArray[np.bool_], score: Numbers, weight: Numbers | None) 
     return float(twice / (2 * true[-1] * false[-1]))
 
 
+def _partial_roc_area(
+    max_fpr: float, truth: NDArray[np.bool_], score: Numbers, weight: Numbers | None
+) -> float:
+    true, false, _ = table(truth, score, weight)
+    if true[-1] == 0 or false[-1] == 0:
+        return np.nan
+    fpr = np.append(0.0, false / false[-1])
+    tpr = np.append(0.0, true / true[-1])
+    stop = int(np.searchsorted(fpr, max_fpr, "right"))
+    ends = slice(stop - 1, stop + 1)
+    tpr = np.append(tpr[:stop], np.interp(max_fpr, fpr[ends], tpr[ends]))
+    fpr = np.append(fpr[:stop], max_fpr)
+    inside = np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1])) / 2
+    chance = max_fpr**2 / 2
+    return float((1 + (inside - chance) / (max_fpr - chance)) / 2)
+
+
 def _average_precision(truth: NDArray[np.bool_], score: Numbers, weight: Numbers | None) -> float:
-    true, false, _ = _table(truth, score, weight)
+    true, false, _ = table(truth, score, weight)
     if true[-1] == 0:
         return np.nan
     precision = divided(true, true + false, 0.0)
     return float(np.sum(np.diff(true, prepend=0) * precision) / true[-1])
-
-
-def _binary(
-    name: str, y_true: Array, y_score: Array, sample_weight: Array | None
-) -> tuple[NDArray[np.bool_], Numbers, Numbers | None]:
-    truth, score = bits(name, "y_true", y_true), numbers(name, "y_score", y_score)
-    same_shape(name, "y_true", truth, "y_score", score)
-    if truth.ndim != 1:
-        raise ShapeError(
-            f"{name}: one binary label per example, [examples], was expected and the shape is "
-            f"{truth.shape}, at {source.here()}\n  Take one class: y_true[:, k], y_score[:, k]."
-        )
-    return truth, score, weights(name, sample_weight, len(truth))
-
-
-def _require(there: bool, name: str, what: str) -> None:
-    if not there:
-        raise ValueError(f"{name} wants {what} at least among the examples, at {source.here()}")
 
 
 # ---- many classes --------------------------------------------------------------------------------
@@ -280,13 +153,13 @@ def _area(
     both: bool,
 ) -> Score | NDArray[np.float64]:
     """The area of every class, averaged; `both` says that negatives are needed too."""
-    choice(name, "average", average, ("macro", "weighted", "micro", None))
+    choice(name, "average", average, ("macro", "weighted", "micro", "samples", None))
     choice(name, "multi_class", multi_class, ("ovr", "ovo"))
     score = numbers(name, "y_score", y_score)
     known = array(name, "y_true", y_true)
     lacking = "positive or no negative" if both else "positive"
     if score.ndim == 1:
-        truth, score, weight = _binary(name, y_true, score, sample_weight)
+        truth, score, weight = binary(name, y_true, score, sample_weight)
         value = area(truth, score, weight)
         if np.isnan(value):
             _warn(f"{name} is undefined with no {lacking} example and returned as NaN")
@@ -316,6 +189,14 @@ def _area(
     else:
         same_shape(name, "y_true", known, "y_score", score)
         truth = bits(name, "y_true", known)
+    if average == "samples":
+        if known.ndim == 1:
+            raise ValueError(
+                f'{name}: average="samples" is for labels [examples, labels], at {source.here()}'
+            )
+        per_row = np.array([area(*row, None) for row in zip(truth, score, strict=True)])
+        importance = np.ones(count) if weight is None else weight
+        return _averaged(name, per_row, importance, f"has no {lacking} label", "example")
     if average == "micro":
         spread = None if weight is None else np.repeat(weight, classes)
         return Score(area(truth.ravel(), score.ravel(), spread))
@@ -362,15 +243,19 @@ def _one_versus_one(
     return Score(result, absent.tolist())
 
 
-def _averaged(name: str, per_class: Numbers, importance: Numbers, why: str | None) -> Score:
+def _averaged(
+    name: str, per_class: Numbers, importance: Numbers, why: str | None, what: str = "class"
+) -> Score:
     """The weighted mean over the classes that are defined; the others are named."""
+    plural = {"class": "classes"}.get(what, f"{what}s")
     undefined = np.flatnonzero(np.isnan(per_class))
     if len(undefined) and why is not None:
-        listed = ", ".join(map(str, undefined))
-        _warn(f"{name}: class {listed} {why}: left out of the average of {len(per_class)} classes")
+        listed = ", ".join(map(str, undefined[:20])) + (", …" if len(undefined) > 20 else "")
+        total = len(per_class)
+        _warn(f"{name}: {what} {listed} {why}: left out of the average of {total} {plural}")
     there = ~np.isnan(per_class)
-    total = importance[there].sum() if there.any() else 0.0
-    value = np.sum(per_class[there] * importance[there]) / total if total else np.nan
+    weight = importance[there].sum() if there.any() else 0.0
+    value = np.sum(per_class[there] * importance[there]) / weight if weight else np.nan
     return Score(value, undefined.tolist(), per_class)
 
 

@@ -79,6 +79,11 @@ def bootstrap_interval(
     if len({np.shape(column)[:1] for column in columns}) != 1 or columns[0].ndim == 0:
         shapes = ", ".join(str(column.shape) for column in columns)
         raise ShapeError(f"{name}: all must have one length, got {shapes}, at {source.here()}")
+    if len(np.unique(columns[-1]) if groups is not None else arrays[0]) < 2:
+        raise ValueError(
+            f"{name} wants two examples or groups at least: drawn again, one says nothing of the "
+            f"spread, at {source.here()}"
+        )
     draw = _drawing(len(arrays[0]), groups)
     generator = np.random.Generator(np.random.Philox(seed))
     estimate = metric(*arrays)

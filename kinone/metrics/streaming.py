@@ -13,6 +13,7 @@ Nothing that goes in is changed.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ from .regression import explained, mse
 State = dict[str, Any]
 
 
-class Metric:
+class Metric(ABC):
     """What every streaming metric can do: `init`, `update`, `merge` and `compute`, all pure.
 
     The state here is a dict of sums, which `update` and `merge` add. One of your own says what a
@@ -46,13 +47,13 @@ class Metric:
     2
     """
 
+    @abstractmethod
     def init(self) -> State:
         """The state before any example."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self, *batch: Any, **options: Any) -> State:
         """What a batch adds to the state."""
-        raise NotImplementedError
 
     def update(self, state: State, *batch: Any, **options: Any) -> State:
         """The state with one more batch."""
@@ -61,12 +62,18 @@ class Metric:
     def merge(self, first: State, *others: State) -> State:
         """The state of all the examples of several states."""
         for other in others:
+            if set(first or ()) != set(other):
+                raise ValueError(
+                    f"{type(self).__name__}: the state is not one of its own: "
+                    f"{list(first or ())} and {list(other)}, at {source.here()}\n"
+                    "  Start from metric.init(), and merge states of one kind of metric."
+                )
             first = {key: value + other[key] for key, value in first.items()}
         return first
 
+    @abstractmethod
     def compute(self, state: State) -> Any:
         """The metric of all the examples so far. Raises `ValueError` when there are none."""
-        raise NotImplementedError
 
 
 class Mean(Metric):
@@ -151,6 +158,15 @@ class Accuracy(Metric):
         return float(ratio(self, state["right"], state["count"]))
 
 
+def _count(metric: Metric, number: Any) -> int:
+    if not isinstance(number, (int, np.integer)) or number < 1:
+        raise ValueError(
+            f"{type(metric).__name__}: num_classes={number!r:.40} is not a positive integer, "
+            f"at {source.here()}"
+        )
+    return int(number)
+
+
 class ConfusionMatrix(Metric):
     """The streaming form of `confusion_matrix`, of the classes 0 to `num_classes` - 1.
 
@@ -162,7 +178,7 @@ class ConfusionMatrix(Metric):
     """
 
     def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
+        self.num_classes = _count(self, num_classes)
 
     def init(self) -> State:
         return {"matrix": np.zeros((self.num_classes, self.num_classes), np.int64)}
@@ -203,11 +219,12 @@ class F1(Metric):
                 f'{type(self).__name__}: average="binary" has 2 classes, not {num_classes}, '
                 f"at {source.here()}"
             )
-        self.num_classes, self.average, self.zero_division = num_classes, average, zero_division
+        self.num_classes = _count(self, num_classes)
+        self.average, self.zero_division = average, zero_division
 
     def init(self) -> State:
         zeros = np.zeros(self.num_classes, np.int64)
-        return {"true": zeros, "predicted": zeros, "actual": zeros}
+        return {"true": zeros, "predicted": zeros.copy(), "actual": zeros.copy()}
 
     def measure(self, y_true: Array, y_pred: Array) -> State:
         if np.ndim(y_true) == 2 and np.shape(y_true)[1] != self.num_classes:

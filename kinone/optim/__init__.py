@@ -10,6 +10,9 @@ state is a dict that reads like it: `state["adam"]["step"]`, `state["lr"]["value
 the schedules and recipes (accumulation, groups, freezing, averaging) are in `docs/optim.md`.
 """
 
+from typing import TYPE_CHECKING
+
+from ..core.names import other_names
 from .adam_family import (
     scale_by_adamax,
     scale_by_amsgrad,
@@ -22,6 +25,7 @@ from .adam_family import (
 from .adaptive import (
     adadelta,
     adagrad,
+    fromage,
     lamb,
     lars,
     noisy_sgd,
@@ -30,7 +34,8 @@ from .adaptive import (
     sign_sgd,
     signum,
 )
-from .base import GradientTransformation, apply_updates, chain
+from .backtracking import scale_by_backtracking_linesearch
+from .base import GradientTransformation, apply_updates, chain, named_chain
 from .clipping import (
     adaptive_grad_clip,
     clip,
@@ -39,22 +44,36 @@ from .clipping import (
     clip_by_norm,
     global_norm,
     normalize,
+    normalize_by_update_norm,
 )
-from .factored import adafactor, scale_by_factored_rms
-from .followers import ema_params, incremental_update, reduce_on_plateau
+from .extrapolation import (
+    optimistic_adam_v2,
+    optimistic_gradient_descent,
+    polyak_sgd,
+    scale_by_optimistic_gradient,
+    scale_by_polyak,
+)
+from .factored import adafactor, scale_by_factored_rms, scale_by_sm3, sm3
+from .followers import ema_params, incremental_update, periodic_update, reduce_on_plateau
 from .guards import (
     all_finite,
     apply_if_finite,
+    conditionally_mask,
+    conditionally_transform,
     dynamic_loss_scale,
     keep_params_nonnegative,
     scale_loss,
+    skip_large_updates,
+    skip_not_finite,
     static_loss_scale,
     zero_nans,
 )
+from .hyperparameters import inject_hyperparams
 from .lbfgs import lbfgs, scale_by_lbfgs, value_and_grad_from_state
 from .leaves import describe_selection, select
 from .linesearch import scale_by_zoom_linesearch
 from .moments import ema, scale_by_adam, trace
+from .muon import MuonDimensionNumbers, muon, scale_by_muon
 from .optimizers import (
     adabelief,
     adam,
@@ -74,6 +93,7 @@ from .scaling import (
     add_noise,
     centralize,
     scale_by_adadelta,
+    scale_by_param_block_norm,
     scale_by_param_block_rms,
     scale_by_rms,
     scale_by_rprop,
@@ -81,6 +101,12 @@ from .scaling import (
     scale_by_sign,
     scale_by_stddev,
     scale_by_trust_ratio,
+)
+from .schedule_free import (
+    schedule_free,
+    schedule_free_adamw,
+    schedule_free_eval_params,
+    schedule_free_sgd,
 )
 from .schedules import (
     constant_schedule,
@@ -98,9 +124,18 @@ from .schedules import (
     warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule,
 )
+from .three_moments import (
+    adan,
+    ademamix,
+    adopt,
+    scale_by_adan,
+    scale_by_ademamix,
+    scale_by_adopt,
+)
 from .transforms import (
     add_decayed_weights,
     freeze,
+    get_learning_rate,
     identity,
     scale,
     scale_by_learning_rate,
@@ -113,6 +148,7 @@ from .wrappers import MultiSteps, lookahead, masked, multi_transform, partition,
 __all__ = [
     "GradientTransformation",
     "MultiSteps",
+    "MuonDimensionNumbers",
     "adabelief",
     "adadelta",
     "adafactor",
@@ -121,9 +157,12 @@ __all__ = [
     "adamax",
     "adamaxw",
     "adamw",
+    "adan",
     "adaptive_grad_clip",
     "add_decayed_weights",
     "add_noise",
+    "ademamix",
+    "adopt",
     "all_finite",
     "amsgrad",
     "apply_if_finite",
@@ -134,6 +173,8 @@ __all__ = [
     "clip_by_block_rms",
     "clip_by_global_norm",
     "clip_by_norm",
+    "conditionally_mask",
+    "conditionally_transform",
     "constant_schedule",
     "cosine_decay_schedule",
     "cosine_onecycle_schedule",
@@ -143,9 +184,12 @@ __all__ = [
     "ema_params",
     "exponential_decay",
     "freeze",
+    "fromage",
+    "get_learning_rate",
     "global_norm",
     "identity",
     "incremental_update",
+    "inject_hyperparams",
     "join_schedules",
     "keep_params_nonnegative",
     "lamb",
@@ -157,14 +201,21 @@ __all__ = [
     "lookahead",
     "masked",
     "multi_transform",
+    "muon",
     "nadam",
     "nadamw",
+    "named_chain",
     "noisy_sgd",
     "normalize",
+    "normalize_by_update_norm",
     "novograd",
+    "optimistic_adam_v2",
+    "optimistic_gradient_descent",
     "partition",
+    "periodic_update",
     "piecewise_constant_schedule",
     "piecewise_interpolate_schedule",
+    "polyak_sgd",
     "polynomial_schedule",
     "radam",
     "reduce_on_plateau",
@@ -175,25 +226,38 @@ __all__ = [
     "scale_by_adadelta",
     "scale_by_adam",
     "scale_by_adamax",
+    "scale_by_adan",
+    "scale_by_ademamix",
+    "scale_by_adopt",
     "scale_by_amsgrad",
+    "scale_by_backtracking_linesearch",
     "scale_by_belief",
     "scale_by_factored_rms",
     "scale_by_lbfgs",
     "scale_by_learning_rate",
     "scale_by_lion",
+    "scale_by_muon",
     "scale_by_novograd",
+    "scale_by_optimistic_gradient",
+    "scale_by_param_block_norm",
     "scale_by_param_block_rms",
+    "scale_by_polyak",
     "scale_by_radam",
     "scale_by_rms",
     "scale_by_rprop",
     "scale_by_rss",
     "scale_by_schedule",
     "scale_by_sign",
+    "scale_by_sm3",
     "scale_by_stddev",
     "scale_by_trust_ratio",
     "scale_by_yogi",
     "scale_by_zoom_linesearch",
     "scale_loss",
+    "schedule_free",
+    "schedule_free_adamw",
+    "schedule_free_eval_params",
+    "schedule_free_sgd",
     "select",
     "set_learning_rate",
     "set_to_zero",
@@ -201,6 +265,9 @@ __all__ = [
     "sgdr_schedule",
     "sign_sgd",
     "signum",
+    "skip_large_updates",
+    "skip_not_finite",
+    "sm3",
     "static_loss_scale",
     "trace",
     "value_and_grad_from_state",
@@ -210,3 +277,22 @@ __all__ = [
     "yogi",
     "zero_nans",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+    __getattr__ = other_names(
+        __name__,
+        {
+            "clip_grad_norm_": "optim.clip_by_global_norm, a link of optim.chain",
+            "clip_grad_value_": "optim.clip, a link of optim.chain",
+            "lr_scheduler": "a schedule as the learning rate, such as optim.cosine_decay_schedule",
+            "StepLR": "optim.exponential_decay(…, staircase=True)",
+            "MultiStepLR": "optim.piecewise_constant_schedule",
+            "ExponentialLR": "optim.exponential_decay",
+            "CosineAnnealingLR": "optim.cosine_decay_schedule",
+            "CosineAnnealingWarmRestarts": "optim.sgdr_schedule",
+            "OneCycleLR": "optim.cosine_onecycle_schedule",
+            "LambdaLR": "any function of the step in the place of the learning rate",
+            "ReduceLROnPlateau": "optim.reduce_on_plateau",
+            "additive_weight_decay": "optim.add_decayed_weights",
+        },
+    )

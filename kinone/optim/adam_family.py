@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
+from .. import source, tree
 from ..core import Array, shape_dtype
 from .base import GradientTransformation, Params, State, Updates, needs_params, transformation
 from .leaves import formula, like, norm, same_dtype, squared, trains, weak, zeros_like, zip_leaves
@@ -120,7 +120,7 @@ def scale_by_belief(
         def move(g: Array, m: Array, v: Array) -> Any:
             m = average(m, g, b1)
             v = average(v, squared(g - m), b2) + like(eps_root, v)
-            smooth = first_moment(g, m, like(b1, g), c1, ahead if nesterov else None)
+            smooth = first_moment(g, m, b1, c1, ahead if nesterov else None)
             return smooth / (np.sqrt(v / like(c2, v)) + like(eps, v)), m, v
 
         u, mu, nu = formula("adabelief", move, updates, state["mu"], state["nu"])
@@ -161,7 +161,7 @@ def scale_by_yogi(
         def move(g: Array, m: Array, v: Array) -> Any:
             m = average(m, g, b1)
             square = squared(g)
-            v = v - (1 - like(b2, v)) * np.sign(v - square) * square
+            v = v - like(1 - b2, v) * np.sign(v - square) * square
             root = np.sqrt(v / like(c2, v) + like(eps_root, v)) + like(eps, v)
             return (m / like(c1, m)) / root, m, v
 
@@ -205,14 +205,15 @@ def scale_by_radam(
         rho = limit - 2 * count * np.power(b2, count) / c2
         enough = rho >= threshold
         known = np.where(enough, rho, limit)  # keeps the root of a negative number away
-        divisor = (limit - 4) * (limit - 2) or 1.0  # 0 where there is never enough
+        factors = (limit - 4) * (limit - 2)
+        divisor = np.where(factors == 0, 1.0, factors)  # 0 where there is never enough
         ratio = (known - 4) * (known - 2) * limit / (divisor * known)
         rectifier = np.sqrt(np.maximum(ratio, 0))
 
         def move(g: Array, m: Array, v: Array) -> Any:
             m = average(m, g, b1)
             v = average(v, squared(g), b2)
-            smooth = first_moment(g, m, like(b1, g), c1, ahead if nesterov else None)
+            smooth = first_moment(g, m, b1, c1, ahead if nesterov else None)
             root = np.sqrt(v / like(c2, v) + like(eps_root, v)) + like(eps, v)
             return np.where(enough, like(rectifier, m) * smooth / root, smooth), m, v
 
@@ -223,10 +224,16 @@ def scale_by_radam(
 
 
 def scale_by_lion(
-    b1: float = 0.9, b2: float = 0.99, mu_dtype: Any = None
+    b1: float = 0.9,
+    b2: float = 0.99,
+    mu_dtype: Any = None,
+    *,
+    mode: str = "hard",
+    smooth_beta: float = 1.0,
 ) -> GradientTransformation:
     """The sign of an average: u = sign(b1 · m + (1 - b1) · g), then m ← b2 · m + (1 - b2) · g.
 
+    `mode` may soften the sign: "smooth" is tanh(smooth_beta · x), "refined" x itself within ±1.
     State: `step` and `mu`, in `mu_dtype` if that is given: half of Adam's memory.
 
         >>> link = scale_by_lion()
@@ -236,13 +243,24 @@ def scale_by_lion(
     (Chen et al. 2023, "Symbolic discovery of optimization algorithms", arXiv:2302.06675)
     """
     b1, b2 = weak("lion", "b1", b1), weak("lion", "b2", b2)
+    slope = weak("lion", "smooth_beta", smooth_beta)
+    if mode not in ("hard", "smooth", "refined"):
+        raise ValueError(
+            f"scale_by_lion: mode is 'hard', 'smooth' or 'refined', not {mode!r}, "
+            f"at {source.here()}"
+        )
+
+    def sign(x: Array) -> Array:
+        if mode == "smooth":
+            return np.tanh(like(slope, x) * x)
+        return np.sign(x) if mode == "hard" else np.where(np.abs(x) < 1, x, np.sign(x))
 
     def init(params: Params) -> State:
         zeros = tree.map(lambda p: zeros_like(p, mu_dtype), params)
         return {"step": np.int64(0), "mu": zeros}
 
     def move(g: Array, m: Array) -> Any:
-        u = np.sign(average(m, g, b1))
+        u = sign(average(m, g, b1))
         new = average(m, g, b2)
         return u, new if mu_dtype is None else new.astype(mu_dtype)
 

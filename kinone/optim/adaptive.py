@@ -20,7 +20,7 @@ from .scaling import (
     scale_by_stddev,
     scale_by_trust_ratio,
 )
-from .schedules import Schedule
+from .schedules import Schedule, constant_schedule
 from .transforms import add_decayed_weights, scale, scale_by_learning_rate
 from .wrappers import masked
 
@@ -202,4 +202,27 @@ def lamb(
         scale_by_trust_ratio(),
         scale_by_learning_rate(learning_rate),
         name="lamb",
+    )
+
+
+def fromage(learning_rate: float | Schedule, min_norm: float = 1e-6) -> GradientTransformation:
+    """Steps in proportion to the norm of each leaf, and no growth: one rate fits all layers.
+
+        p ← (p - lr · g · ‖p‖ / ‖g‖) / √(1 + lr²)          both norms at least `min_norm`
+
+    >>> fromage(1e-2)
+    <GradientTransformation fromage: trust_ratio, lr, decay>
+
+    (Bernstein et al. 2020, arXiv:2002.03432)
+    """
+    rate = learning_rate if callable(learning_rate) else constant_schedule(learning_rate)
+
+    def shrinkage(step: Any) -> Any:
+        return 1 / (1 + rate(step) ** 2) ** 0.5
+
+    return chain(
+        scale_by_trust_ratio(min_norm),
+        scale_by_learning_rate(lambda step: shrinkage(step) * rate(step)),
+        add_decayed_weights(lambda step: shrinkage(step) - 1),
+        name="fromage",
     )

@@ -11,7 +11,7 @@ import numpy as np
 from .. import source, tree
 from ..core import shape_dtype
 from ..errors import TreeError
-from .leaves import check_leaves, map_leaves, zip_leaves
+from .leaves import check_gradients, check_leaves, map_leaves, zip_leaves
 
 Params = Any
 Updates = Any
@@ -74,6 +74,7 @@ def transformation(name: str, init: Init, step: Update) -> GradientTransformatio
     def update(updates: Updates, state: State, params: Params | None = None, **extra: Any) -> Any:
         if params is not None:
             zip_leaves(name, "gradients", updates, ("parameters", params))
+        check_gradients(name, updates, params)
         return _owned(made.step(updates, state, params, **extra), (updates, state, params))
 
     checked = GradientTransformation(checked_init, update, name)
@@ -169,6 +170,9 @@ def chain(*transforms: Link, name: str = "chain") -> GradientTransformation:
     return made
 
 
+named_chain = chain  # optax's name where every link has a name
+
+
 def _name_parts(transforms: tuple[Any, ...]) -> tuple[tuple[str, GradientTransformation], ...]:
     parts: list[tuple[str, GradientTransformation]] = []
     taken: set[str] = set()
@@ -187,13 +191,18 @@ def _name_parts(transforms: tuple[Any, ...]) -> tuple[tuple[str, GradientTransfo
                 add(key, part)
         elif isinstance(link, tuple) and len(link) == 2 and isinstance(link[0], str):
             if link[0] in taken:
-                raise ValueError(f"chain has two transformations named {link[0]!r}")
+                raise ValueError(
+                    f"chain has two transformations named {link[0]!r}, at {source.here()}"
+                )
             if not isinstance(link[1], GradientTransformation):
-                raise TypeError(f"{link[0]!r} in chain is {link[1]!r}, not a transformation")
+                raise TypeError(
+                    f"{link[0]!r} in chain is {link[1]!r}, not a transformation, at {source.here()}"
+                )
             add(*link)
         else:
             raise TypeError(
-                f"chain takes transformations and (name, transformation) pairs, got {link!r}"
+                f"chain takes transformations and (name, transformation) pairs, got {link!r}, "
+                f"at {source.here()}"
             )
     return tuple(parts)
 

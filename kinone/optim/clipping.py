@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
+from .. import source, tree
 from ..core import Array, Tracer, shape_dtype
 from .base import (
     GradientTransformation,
@@ -47,6 +47,8 @@ def global_norm(updates: Updates) -> Array:
             flat = np.reshape(leaf, -1)
             if shape_dtype(leaf).dtype.kind == "c":
                 flat = np.abs(flat)
+            if shape_dtype(flat).dtype.itemsize < 4:  # 256² is too large for float16
+                flat = flat.astype(np.float32)
             total = total + np.dot(flat, flat)  # one pass, nothing stored
     return np.sqrt(total)
 
@@ -156,7 +158,9 @@ def _unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     if sum(size != 1 for size in shape) <= 1:  # a scalar or a vector, perhaps with axes of 1
         return tuple(range(len(shape)))
     if len(shape) > 5:
-        raise ValueError(f"adaptive_grad_clip wants axis= for a leaf of shape {shape}")
+        raise ValueError(
+            f"adaptive_grad_clip wants axis= for a leaf of shape {shape}, at {source.here()}"
+        )
     return {2: (0,), 3: (0,), 4: (0, 1, 2), 5: (0, 1, 2, 3)}[len(shape)]
 
 
@@ -175,3 +179,21 @@ def normalize() -> GradientTransformation:
         return map_trained(lambda g, out: np.divide(g, like(divisor, g), out=out), updates)
 
     return stateless("normalize", unit)
+
+
+def normalize_by_update_norm(
+    scale_factor: float = 1.0, eps: float = 1e-6
+) -> GradientTransformation:
+    """u = g · scale_factor / (‖g‖ + eps), by the norm of all leaves together.
+
+    >>> normalize_by_update_norm(10.0, eps=0.0).update(np.array([3.0, 4.0]), {})[0]
+    array([6., 8.])
+    """
+    factor = weak("normalize", "scale_factor", scale_factor)
+    eps = weak("normalize", "eps", eps)
+
+    def step(updates: Updates, params: Params | None) -> Updates:
+        divisor = (global_norm(updates) + eps) / factor
+        return map_trained(lambda g, out: np.divide(g, like(divisor, g), out=out), updates)
+
+    return stateless("normalize", step)

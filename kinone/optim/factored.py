@@ -1,4 +1,4 @@
-"""Adafactor: the averages of squares of a matrix kept as a row and a column."""
+"""Adafactor and SM3: what is known of the squares of a matrix, kept as a row and a column."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
+from .. import source, tree
 from ..core import Array, shape_dtype
+from ..errors import TreeError
 from .base import GradientTransformation, Params, State, Updates, chain, transformation
 from .clipping import clip_by_block_rms
-from .leaves import like, squared, trains, weak, zeros_like, zip_leaves
+from .leaves import equals, like, squared, trains, weak, zeros_like, zip_leaves
 from .moments import average, ema
 from .scaling import scale_by_param_block_rms
 from .schedules import Schedule
@@ -84,6 +85,12 @@ def scale_by_factored_rms(
     def step(updates: Updates, state: State, params: Params | None = None) -> Any:
         decay = 1 - np.power(state["step"] - step_offset + 1.0, -rate)
         (gradients,) = zip_leaves("adafactor", "gradients", updates)
+        for name in ("v_row", "v_col", "v"):
+            if tree.structure(state[name]) != tree.structure(updates):
+                raise TreeError(
+                    f"adafactor: this state was made for other parameters, at {source.here()}\n"
+                    + tree.diff(updates, state[name])
+                )
         kept = [tree.leaves(state[name]) for name in ("v_row", "v_col", "v")]
         rows = [
             scaled(g, decay, *row) if trains(g) else (g, *row)
@@ -136,3 +143,76 @@ def adafactor(
     if weight_decay_rate is not None:
         links.append(add_decayed_weights(weight_decay_rate, weight_decay_mask))
     return chain(*links, scale(-1.0), name="adafactor")
+
+
+def scale_by_sm3(b1: float = 0.9, b2: float = 1.0, eps: float = 1e-8) -> GradientTransformation:
+    """AdaGrad in little memory: one sum of squares for each row, and one for each column.
+
+        v = min over the axes of s + g²           s of an axis ← the largest v along the others
+        m ← b1 · m + (1 - b1) · g / √(v + eps),   u = m
+
+    With b2 below 1 the sums forget: v = b2 · min s + (1 - b2) · g². State: `sums`, a list for each
+    leaf, one entry for each of its axes, and `mu` (m).
+
+        >>> link = scale_by_sm3(b1=0.0)
+        >>> g = np.array([[3.0, 4.0], [0.0, 8.0]])
+        >>> updates, state = link.update(g, link.init(g))
+        >>> updates.round(4), state["sums"]
+        (array([[1., 1.],
+               [0., 1.]]), [array([16., 64.]), array([ 9., 64.])])
+
+    Raises `ValueError` for complex parameters. (Anil et al. 2019, arXiv:1901.11150)
+    """
+    b1, eps = weak("sm3", "b1", b1), weak("sm3", "eps", eps)
+    b2 = weak("sm3", "b2, which may be 1 here,", b2)
+    fresh = 1.0 if equals(b2, 1) else 1 - b2
+
+    def start(p: Any) -> list[Any]:
+        known = shape_dtype(p)
+        return [np.zeros(size, known.dtype) for size in known.shape or ((),)]
+
+    def init(params: Params) -> State:
+        for path, leaf in tree.leaves_with_path(params):
+            if shape_dtype(leaf).dtype.kind == "c":
+                raise ValueError(f"sm3: {path} is complex, at {source.here()}\n  Train its parts.")
+        return {"sums": tree.map(start, params), "mu": tree.map(zeros_like, params)}
+
+    def move(g: Array, sums: list[Array], m: Array) -> tuple[Array, list[Array]]:
+        axes = range(len(shape_dtype(g).shape))
+        least = sums[0]
+        for axis in axes:
+            along = sums[axis].reshape([-1 if each == axis else 1 for each in axes])
+            least = along if axis == 0 else np.minimum(least, along)
+        v = like(fresh, g) * g * g + like(b2, g) * least
+        known = v > 0
+        scaled = np.where(known, g / np.sqrt(np.where(known, v, 1) + like(eps, v)), 0)
+        others = [tuple(each for each in axes if each != axis) for axis in axes]
+        return average(m, scaled, b1), [np.max(v, axis=each) for each in others] or [v]
+
+    def step(updates: Updates, state: State, params: Params | None = None) -> Any:
+        columns = zip_leaves("sm3", "gradients", updates, ("state", state["mu"]))
+        treedef = tree.structure(updates)
+        sums = tree.flatten_up_to(treedef, state["sums"], updates)
+        rows = [
+            move(g, each, m) if trains(g) and np.size(g) else (g, each)
+            for g, m, each in zip(*columns, sums, strict=True)
+        ]
+        u = tree.unflatten(treedef, [row[0] for row in rows])
+        new_mu = [row[0] if trains(row[0]) else m for row, m in zip(rows, columns[1], strict=True)]
+        return u, {
+            "sums": tree.unflatten(treedef, [row[1] for row in rows]),
+            "mu": tree.unflatten(treedef, new_mu),
+        }
+
+    return transformation("sm3", init, step)
+
+
+def sm3(learning_rate: float | Schedule, momentum: float = 0.9) -> GradientTransformation:
+    """AdaGrad with momentum for embeddings of millions of rows; see `scale_by_sm3`.
+
+    >>> sm3(0.1)
+    <GradientTransformation sm3: sm3, lr>
+
+    (Anil et al. 2019, arXiv:1901.11150)
+    """
+    return chain(scale_by_sm3(momentum), scale_by_learning_rate(learning_rate), name="sm3")

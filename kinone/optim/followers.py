@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import source, tree
+from ..transforms import cond
 from .base import GradientTransformation, Params, State, Updates, needs_params, transformation
 from .leaves import like, map_trained, same_dtype, trains, weak, zip_leaves
 from .moments import average
@@ -24,6 +25,20 @@ def incremental_update(new_tensors: Params, old_tensors: Params, step_size: floa
     columns = zip_leaves("incremental_update", "new", new_tensors, ("old", old_tensors))
     found = [average(b, a, keep) if trains(a) else a for a, b in zip(*columns, strict=True)]
     return tree.unflatten(tree.structure(new_tensors), found)
+
+
+def periodic_update(
+    new_tensors: Params, old_tensors: Params, steps: Any, update_period: int
+) -> Params:
+    """`new_tensors` on every `update_period`-th of the `steps`, otherwise `old_tensors`.
+
+    >>> [periodic_update({"w": 1.0}, {"w": 0.0}, step, 3)["w"] for step in range(4)]
+    [1.0, 0.0, 0.0, 1.0]
+
+    (Mnih et al. 2015, "Human-level control through deep reinforcement learning")
+    """
+    now = steps % update_period == 0
+    return cond(now, lambda new, old: new, lambda new, old: old, new_tensors, old_tensors)
 
 
 def ema_params(decay: float, accumulator_dtype: Any = None) -> GradientTransformation:
@@ -96,11 +111,13 @@ def reduce_on_plateau(
     `value`.
     """
     if not 0 < factor < 1:
-        raise ValueError(f"reduce_on_plateau wants a factor within (0, 1), got {factor}")
+        raise ValueError(
+            f"reduce_on_plateau wants a factor within (0, 1), got {factor}, at {source.here()}"
+        )
     if not 0 <= rtol <= 1 or atol < 0 or rtol == atol == 0:
         raise ValueError(
             "reduce_on_plateau wants rtol within [0, 1] and atol ≥ 0, not both 0, got "
-            f"{rtol} and {atol}"
+            f"{rtol} and {atol}, at {source.here()}"
         )
 
     def init(params: Params) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from .. import source, tree
 from ..core import Array, shape_dtype
 from ..transforms import cond
 from .base import GradientTransformation, Params, State, Updates, needs_params, transformation
+from .clipping import global_norm
 from .leaves import like, map_trained, trains, weak, whole_leaves, zeros_like
 
 
@@ -24,6 +26,37 @@ def all_finite(updates: Updates) -> Array:
         if trains(leaf):
             found = found & np.all(np.isfinite(leaf))
     return found
+
+
+def skip_not_finite(
+    updates: Updates, gradient_step: Any, params: Params | None
+) -> tuple[Array, dict[str, Array]]:
+    """For `MultiSteps`: leave out a gradient that has a NaN or an infinity.
+
+    >>> skip, about = skip_not_finite({"w": np.array([1.0, np.nan])}, 0, None)
+    >>> bool(skip), int(about["num_not_finite"])
+    (True, 1)
+    """
+    count: Any = np.int64(0)
+    for leaf in tree.leaves(updates):
+        if trains(leaf):
+            count = count + np.sum(~np.isfinite(leaf))
+    return count > 0, {"should_skip": count > 0, "num_not_finite": count}
+
+
+def skip_large_updates(
+    updates: Updates, gradient_step: Any, params: Params | None, max_squared_norm: float
+) -> tuple[Array, dict[str, Array]]:
+    """For `MultiSteps`: leave out a gradient whose squared norm is not below a limit.
+
+    >>> import functools
+    >>> skip = functools.partial(skip_large_updates, max_squared_norm=20.0)
+    >>> bool(skip({"w": np.array([3.0, 4.0])}, 0, None)[0])
+    True
+    """
+    square = global_norm(updates) ** 2
+    chosen = ~(square < max_squared_norm)
+    return chosen, {"should_skip": chosen, "norm_squared": square}
 
 
 def zero_nans() -> GradientTransformation:
@@ -48,6 +81,70 @@ def zero_nans() -> GradientTransformation:
         return cleaned, {"found_nan": tree.map(found, updates)}
 
     return transformation("zero_nans", init, step)
+
+
+def conditionally_transform(
+    inner: GradientTransformation,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+) -> GradientTransformation:
+    """`inner` on the steps of which a function of their number says so; on the others u = g.
+
+    The function takes the number of updates so far and, with `forward_extra_args`, what `update`
+    takes by name. State: `step`, and `inner_state`, which stays on the other steps.
+
+        >>> from kinone import optim
+        >>> link = conditionally_transform(optim.clip(1.0), lambda step: step < 1)
+        >>> updates, state = link.update(np.array([5.0]), link.init(np.zeros(1)))
+        >>> updates, link.update(np.array([5.0]), state)[0]
+        (array([1.]), array([5.]))
+    """
+    return _conditional(inner, should_transform_fn, forward_extra_args, lambda updates: updates)
+
+
+def conditionally_mask(
+    inner: GradientTransformation,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+) -> GradientTransformation:
+    """As `conditionally_transform`, and no step at all on the others: u = 0.
+
+    >>> from kinone import optim
+    >>> optimizer = conditionally_mask(optim.sgd(1.0), lambda step: step % 2 == 1)
+    >>> updates, state = optimizer.update(np.array([5.0]), optimizer.init(np.zeros(1)))
+    >>> updates, optimizer.update(np.array([5.0]), state)[0]
+    (array([0.]), array([-5.]))
+    """
+    return _conditional(
+        inner,
+        should_transform_fn,
+        forward_extra_args,
+        lambda updates: tree.map(zeros_like, updates),
+    )
+
+
+def _conditional(
+    inner: GradientTransformation,
+    condition: Callable[..., Any],
+    forward: bool,
+    otherwise: Callable[[Updates], Updates],
+) -> GradientTransformation:
+    def init(params: Params) -> State:
+        return {"step": np.int64(0), "inner_state": inner.init(params)}
+
+    def step(updates: Updates, state: State, params: Params | None = None, **extra: Any) -> Any:
+        count = state["step"]
+        chosen = condition(count, **extra) if forward else condition(count)
+        u, new_state = cond(
+            chosen,
+            lambda g, old: inner.step(g, old, params, **extra),
+            lambda g, old: (otherwise(g), old),
+            updates,
+            state["inner_state"],
+        )
+        return u, {"step": count + 1, "inner_state": new_state}
+
+    return transformation("conditional", init, step)
 
 
 def keep_params_nonnegative() -> GradientTransformation:

@@ -49,7 +49,10 @@ def scale_by_lbfgs(
     quasi-Newton matrices with limited storage")
     """
     if memory_size < 1:
-        raise ValueError(f"scale_by_lbfgs wants a memory_size of 1 or more, got {memory_size}")
+        raise ValueError(
+            f"scale_by_lbfgs wants a memory_size of 1 or more, got {memory_size}, "
+            f"at {source.here()}"
+        )
 
     def init(params: Params) -> State:
         for path, leaf in tree.leaves_with_path(params):

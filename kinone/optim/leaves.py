@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import source, tree
-from ..core import Array, Tracer, shape_dtype
+from ..core import Array, Tracer, is_bfloat16, is_inexact, is_number, shape_dtype
 from ..errors import LeafError, ShapeError, TreeError
 from ..ops.kernels.parallel import for_each
 from ..tree.patterns import matches
@@ -20,6 +20,10 @@ Tree = Any
 # array ten times; over blocks that stay in the cache, once. Smaller ones are slower again: threads
 # that come back from a ufunc queue for the interpreter.
 BLOCK = 1 << 19
+
+# Hyper-parameters that are decays of averages; at 1 nothing new would ever count.
+SHARES = ("b1", "b2", "b3", "rho")
+SIZES = ("max_norm", "max_delta", "clipping", "eps", "eps_root", "epsilon")
 
 NOWHERE: tuple[None, None, None] = (None, None, None)
 
@@ -52,19 +56,39 @@ def zip_leaves(name: str, what: str, first: Tree, *others: tuple[str, Tree]) -> 
 def check_leaves(name: str, params: Tree) -> None:
     """Raises `LeafError` with the path of a leaf that is neither an array nor a number."""
     for path, leaf in tree.flatten_with_path(params)[0]:
-        kind = getattr(getattr(leaf, "dtype", None), "kind", None)
-        if kind is None and not isinstance(leaf, (bool, int, float, complex)):
-            kind = "O"
-        if kind not in (None, *"fcbiu"):
+        if not is_number(leaf):
             raise LeafError(
                 f"{name}: {path or 'the leaf'} is a {type(leaf).__name__}, and parameters are "
                 f"arrays and numbers, at {source.here()}\n  Keep it outside of params."
             )
 
 
+def check_gradients(name: str, updates: Tree, params: Tree | None) -> None:
+    """Raises `LeafError` for a gradient that is no number, and for one of integers where the
+    parameter trains: it would pass unchanged, neither scaled nor turned downhill."""
+    leaves = tree.leaves(updates)
+    mates = leaves if params is None else tree.leaves(params)
+    for number, (leaf, mate) in enumerate(zip(leaves, mates, strict=True)):
+        if not is_number(leaf) or (is_inexact(mate) and not is_inexact(leaf)):
+            path = tree.treedef_paths(tree.structure(updates))[number] or "the leaf"
+            found = shape_dtype(leaf) if is_number(leaf) else type(leaf).__name__
+            raise LeafError(
+                f"{name}: {path} is {found} in the gradients, and floating-point numbers are "
+                f"wanted, at {source.here()}\n  Write x.astype(np.float32) there, or "
+                "leave the leaf out of both trees."
+            )
+
+
 def trains(leaf: Array) -> bool:
     """Whether a leaf is of a floating type; others are counters or indices, and pass unchanged."""
-    return shape_dtype(leaf).dtype.kind in "fc"
+    return is_inexact(shape_dtype(leaf))
+
+
+def kept(new: Array, old: Array) -> Array:
+    """What a formula made of a bfloat16 leaf in bfloat16 again: NumPy makes float32 of it and a
+    Python number, and a state whose dtype changes is no carry of a loop."""
+    dtype = shape_dtype(old).dtype
+    return new.astype(dtype) if is_bfloat16(dtype) and shape_dtype(new).dtype != dtype else new
 
 
 def zeros_like(leaf: Array, dtype: Any = None) -> Array:
@@ -85,6 +109,15 @@ def weak(link: str, what: str, number: Any) -> Any:
     if isinstance(number, (np.generic, np.ndarray)) and number.size == 1:
         number = number.item()
     if isinstance(number, (int, float, Tracer)):
+        if what in SHARES and not isinstance(number, Tracer) and not 0 <= number < 1:
+            raise ValueError(
+                f"{link}: {what} is {number}, and a share from 0 to below 1 is wanted: how much of "
+                f"the old an average keeps, at {source.here()}"
+            )
+        if what in SIZES and not isinstance(number, Tracer) and not number >= 0:
+            raise ValueError(
+                f"{link}: {what} is {number}, and 0 or more is wanted, at {source.here()}"
+            )
         return number
     hint = "\n  Call it: a schedule is made first, constant_schedule(0.1)." * callable(number)
     raise TypeError(
@@ -98,6 +131,11 @@ def like(number: Any, leaf: Array) -> Any:
         return number
     known = shape_dtype(leaf).dtype
     return number if number.dtype == known else number.astype(known)
+
+
+def equals(number: Any, value: float) -> bool:
+    """Whether a hyper-parameter is known to be this number; a traced one is not."""
+    return not isinstance(number, Tracer) and bool(number == value)
 
 
 def same_dtype(x: Array, leaf: Array) -> Array:
@@ -120,9 +158,12 @@ def map_leaves(f: Callable[..., Any], *columns: Sequence[Array]) -> list[Any]:
         if (
             type(first) is not np.ndarray
             or first.nbytes <= BLOCK
+            or is_bfloat16(first.dtype)
             or any(type(x) is not np.ndarray or x.dtype != first.dtype for x in row)
         ):
             found = f(*row, out=NOWHERE)
+            if len({shape_dtype(x).dtype for x in row}) == 1:
+                found = tuple([kept(x, first) for x in found])
             if type(first) is np.ndarray and first.ndim == 0:  # ufuncs make scalars of these
                 found = tuple([np.asarray(x) if isinstance(x, np.generic) else x for x in found])
             results[number] = found
@@ -154,7 +195,9 @@ def formula(name: str, f: Callable[..., Any], updates: Tree, *states: Tree) -> t
     """
 
     def move(*row: Any, out: Any) -> Any:
-        return f(*row) if trains(row[0]) else row
+        if not trains(row[0]):
+            return row
+        return tuple([kept(new, old) for new, old in zip(f(*row), row, strict=False)])
 
     columns = zip_leaves(name, "gradients", updates, *[("state", state) for state in states])
     return rows_to_trees(updates, map_leaves(move, *columns), 1 + len(states))
@@ -165,7 +208,8 @@ def whole_leaves(
 ) -> Tree:
     """`f(g, *others)` leaf by leaf, for an `f` that needs whole leaves, of one result."""
     columns = zip_leaves(name, "gradients", updates, *others)
-    found = [f(*row) if trains(row[0]) else row[0] for row in zip(*columns, strict=True)]
+    rows = zip(*columns, strict=True)
+    found = [kept(f(*row), row[0]) if trains(row[0]) else row[0] for row in rows]
     return tree.unflatten(tree.structure(updates), found)
 
 
@@ -177,7 +221,7 @@ def rows_to_trees(like: Tree, rows: Sequence[Any], count: int) -> tuple[Tree, ..
 
 def squared(x: Array) -> Array:
     """|x|², real for complex numbers."""
-    return x * x if shape_dtype(x).dtype.kind == "f" else np.real(x * np.conj(x))
+    return x * x if shape_dtype(x).dtype.kind != "c" else np.real(x * np.conj(x))
 
 
 def norm(x: Array) -> Array:
@@ -253,5 +297,7 @@ def _selected(treedef: tree.TreeDef, patterns: tuple[str, ...]) -> tuple[bool, .
     for pattern in patterns:
         if not any(matches(pattern, path) for path in paths):
             shown = ", ".join(paths[:8]) + (", …" if len(paths) > 8 else "")
-            raise ValueError(f"no parameter fits the pattern {pattern!r}; there are: {shown}")
+            raise ValueError(
+                f"no parameter fits the pattern {pattern!r}; there are: {shown}, at {source.here()}"
+            )
     return tuple(any(matches(pattern, path) for pattern in patterns) for path in paths)

@@ -75,7 +75,8 @@ def scale_by_zoom_linesearch(
     """
     if initial_guess_strategy not in ("one", "keep"):
         raise ValueError(
-            f"initial_guess_strategy is 'one' or 'keep', not {initial_guess_strategy!r}"
+            f"initial_guess_strategy is 'one' or 'keep', not {initial_guess_strategy!r}, "
+            f"at {source.here()}"
         )
 
     def init(params: Params) -> State:
@@ -100,16 +101,10 @@ def scale_by_zoom_linesearch(
         value_fn: Callable[..., Any] | None = None,
         **extra: Any,
     ) -> Any:
-        params = needs_params("the line search", params)
-        if value is None or grad is None or value_fn is None:
-            raise TypeError(
-                f"the line search needs the function and what it was, at {source.here()}\n  Write "
-                "optimizer.update(gradients, state, params, value=f(params), grad=gradients, "
-                "value_fn=f)."
-            )
+        params, value_fn = search_inputs(params, value, grad, value_fn)
         evaluate = value_and_grad(value_fn)
-        kwargs = _accepted(value_fn, extra)
-        start = _double(value)
+        kwargs = accepted(value_fn, extra)
+        start = double(value)
         slope = dot(updates, grad)
         guess = np.float64(1) if initial_guess_strategy == "one" else state["learning_rate"]
 
@@ -117,7 +112,7 @@ def scale_by_zoom_linesearch(
             there, there_grad = evaluate(moved(params, length, updates), **kwargs)
             return {
                 "at": length,
-                "value": _double(there),
+                "value": double(there),
                 "slope": dot(there_grad, updates),
                 "grad": there_grad,
             }
@@ -129,7 +124,7 @@ def scale_by_zoom_linesearch(
                 near = np.maximum(point["slope"] - (2 * slope_rtol - 1) * slope, level)
                 decrease = np.minimum(near, decrease)
             curvature = np.abs(point["slope"]) - curv_rtol * np.abs(slope)
-            return _error(decrease), _error(curvature)
+            return shortfall(decrease), shortfall(curvature)
 
         def next_length(s: State) -> Any:
             longer = np.where(s["count"] == 0, guess, increase_factor * s["last"]["at"])
@@ -206,7 +201,21 @@ def scale_by_zoom_linesearch(
     return transformation("linesearch", init, step)
 
 
-def _accepted(value_fn: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
+def search_inputs(
+    params: Params | None, value: Any, grad: Any, value_fn: Callable[..., Any] | None
+) -> tuple[Params, Callable[..., Any]]:
+    """The parameters and the function, when nothing of what a line search wants is missing."""
+    params = needs_params("the line search", params)
+    if value is None or grad is None or value_fn is None:
+        raise TypeError(
+            f"the line search needs the function and what it was, at {source.here()}\n  Write "
+            "optimizer.update(gradients, state, params, value=f(params), grad=gradients, "
+            "value_fn=f)."
+        )
+    return params, value_fn
+
+
+def accepted(value_fn: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments, all of which `value_fn` must have names for."""
     known = inspect.signature(value_fn).parameters
     unknown = [name for name in extra if name not in known]
@@ -217,11 +226,11 @@ def _accepted(value_fn: Callable[..., Any], extra: dict[str, Any]) -> dict[str, 
     return extra
 
 
-def _double(value: Any) -> Any:
+def double(value: Any) -> Any:
     return value.astype(np.float64) if isinstance(value, Tracer) else np.float64(value)
 
 
-def _error(excess: Any) -> Any:
+def shortfall(excess: Any) -> Any:
     """By how much a condition fails; infinite where the function is no number."""
     return np.where(np.isnan(excess), np.inf, np.maximum(excess, 0))[()]
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..core import Array
+from ..core import Array, shape_dtype
 from .base import GradientTransformation, Params, State, Updates, transformation
 from .leaves import (
+    equals,
     formula,
     like,
     map_leaves,
@@ -30,8 +31,9 @@ from .leaves import (
 
 def average(old: Array, new: Array, decay: Any) -> Array:
     """(1 - decay) · new + decay · old."""
-    keep = like(decay, new)
-    return (1 - keep) * new + keep * same_dtype(old, new)
+    if shape_dtype(old).dtype.kind != "c":  # |g|² is real, and its average has the dtype of p
+        old = same_dtype(old, new)
+    return like(1 - decay, new) * new + like(decay, new) * old
 
 
 def debias(decay: Any, count: Any) -> Any:
@@ -44,7 +46,7 @@ def first_moment(g: Array, m: Array, b1: Any, correction: Any, ahead: Any = None
     """m̂; with `ahead`, the correction of the step after this one, Nesterov's look at that step."""
     if ahead is None:
         return m / like(correction, m)
-    return b1 * (m / like(ahead, m)) + (1 - b1) * (g / like(correction, g))
+    return like(b1, g) * (m / like(ahead, m)) + like(1 - b1, g) * (g / like(correction, g))
 
 
 def two_moments(mu_dtype: Any = None) -> Callable[[Params], State]:
@@ -168,19 +170,21 @@ def scale_by_adam(
                 return g, m, v
             k1, k2 = like(b1, g), like(b2, g)
             room = out[1] if mu_dtype is None else None
-            share = (1 - k1) * g
+            share = like(1 - b1, g) * g
             m = np.multiply(same_dtype(m, g), k1, out=room)
             m = np.add(share, m, out=room)
             square = squared(g)
-            square *= 1 - k2  # in place; for a traced value this is square = square * …
+            square *= like(
+                1 - b2, square
+            )  # in place; for a traced value this is square = square * …
             v = np.multiply(v, k2, out=out[2])
             v = np.add(square, v, out=out[2])
             root = np.divide(v, like(c2, v), out=out[0])
-            if eps_root != 0:
+            if not equals(eps_root, 0):
                 root = np.add(root, like(eps_root, v), out=out[0])
             root = np.sqrt(root, out=out[0])
             root = np.add(root, like(eps, v), out=out[0])
-            smooth = first_moment(g, m, k1, c1, ahead if nesterov else None)
+            smooth = first_moment(g, m, b1, c1, ahead if nesterov else None)
             u = np.divide(smooth, root, out=out[0])
             return u, m if mu_dtype is None else m.astype(mu_dtype), v
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -266,22 +267,35 @@ def scale_by_sign() -> GradientTransformation:
     )
 
 
+def scale_by_param_block_norm(min_scale: float = 1e-3) -> GradientTransformation:
+    """u = g · max(‖p‖, min_scale), leaf by leaf; `update` needs the parameters.
+
+    >>> scale_by_param_block_norm().update(np.ones(2), {}, np.array([3.0, -4.0]))[0]
+    array([5., 5.])
+    """
+    return _by_size("param_block_norm", norm, min_scale)
+
+
 def scale_by_param_block_rms(min_scale: float = 1e-3) -> GradientTransformation:
     """u = g · max(rms(p), min_scale), leaf by leaf; `update` needs the parameters.
 
     >>> scale_by_param_block_rms().update(np.ones(2), {}, np.array([3.0, -3.0]))[0]
     array([3., 3.])
     """
-    least = weak("param_block_rms", "min_scale", min_scale)
+    return _by_size("param_block_rms", lambda p: np.sqrt(np.mean(squared(p))), min_scale)
+
+
+def _by_size(name: str, size: Callable[[Array], Array], min_scale: float) -> GradientTransformation:
+    least = weak(name, "min_scale", min_scale)
 
     def scaled(g: Array, p: Array) -> Array:
-        return g * np.maximum(np.sqrt(np.mean(squared(p))), like(least, p))
+        return g * np.maximum(size(p), like(least, p))
 
     def step(updates: Updates, params: Params | None) -> Updates:
-        params = needs_params("scale_by_param_block_rms", params)
-        return whole_leaves("param_block_rms", scaled, updates, ("parameters", params))
+        params = needs_params(f"scale_by_{name}", params)
+        return whole_leaves(name, scaled, updates, ("parameters", params))
 
-    return stateless("param_block_rms", step)
+    return stateless(name, step)
 
 
 def centralize() -> GradientTransformation:

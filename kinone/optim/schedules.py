@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import source
 from ..core import Tracer
 
 Schedule = Callable[[Any], Any]
@@ -97,7 +98,8 @@ def piecewise_constant_schedule(
     factors = sorted((boundaries_and_scales or {}).items())
     if any(scale < 0 for _, scale in factors):
         raise ValueError(
-            f"piecewise_constant_schedule wants scales ≥ 0, got {boundaries_and_scales}"
+            f"piecewise_constant_schedule wants scales ≥ 0, got {boundaries_and_scales}, "
+            f"at {source.here()}"
         )
 
     def schedule(step: Any) -> Any:
@@ -157,7 +159,9 @@ def cosine_decay_schedule(
     arXiv:1608.03983)
     """
     if decay_steps <= 0:
-        raise ValueError(f"cosine_decay_schedule wants decay_steps > 0, got {decay_steps}")
+        raise ValueError(
+            f"cosine_decay_schedule wants decay_steps > 0, got {decay_steps}, at {source.here()}"
+        )
 
     def schedule(step: Any) -> Any:
         cosine = 0.5 * (1 + np.cos(np.pi * np.minimum(step, decay_steps) / decay_steps))
@@ -196,7 +200,7 @@ def warmup_cosine_decay_schedule(
     if decay_steps <= warmup_steps:
         raise ValueError(
             "warmup_cosine_decay_schedule: decay_steps counts the warm-up too and must exceed "
-            f"warmup_steps, got {decay_steps} and {warmup_steps}"
+            f"warmup_steps, got {decay_steps} and {warmup_steps}, at {source.here()}"
         )
     alpha = 0.0 if peak_value == 0.0 else end_value / peak_value
     return join_schedules(
@@ -264,11 +268,15 @@ def piecewise_interpolate_schedule(
     Raises `ValueError` for another type or a negative scale.
     """
     if interpolate_type not in ("linear", "cosine"):
-        raise ValueError(f"interpolate_type is 'linear' or 'cosine', not {interpolate_type!r}")
+        raise ValueError(
+            f"interpolate_type is 'linear' or 'cosine', not {interpolate_type!r}, "
+            f"at {source.here()}"
+        )
     factors = sorted((boundaries_and_scales or {}).items())
     if any(factor < 0 for _, factor in factors):
         raise ValueError(
-            f"piecewise_interpolate_schedule wants scales ≥ 0, got {boundaries_and_scales}"
+            f"piecewise_interpolate_schedule wants scales ≥ 0, got {boundaries_and_scales}, "
+            f"at {source.here()}"
         )
     bounds = [0, *[boundary for boundary, _ in factors]]
     values = np.cumprod([init_value, *[factor for _, factor in factors]]).tolist()
@@ -353,7 +361,9 @@ def cosine_onecycle_schedule(
 
 def _check_cycle(name: str, transition_steps: int) -> None:
     if transition_steps <= 0:
-        raise ValueError(f"{name} wants transition_steps > 0, got {transition_steps}")
+        raise ValueError(
+            f"{name} wants transition_steps > 0, got {transition_steps}, at {source.here()}"
+        )
 
 
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
@@ -363,12 +373,17 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     >>> [joined(step) for step in (9, 10, 12)]
     [1.0, 1.0, 0.5]
 
-    Raises `ValueError` unless there is one boundary less than schedules.
+    Raises `ValueError` unless there is one boundary less than schedules, and they are in order.
     """
     if len(boundaries) != len(schedules) - 1:
         raise ValueError(
             f"join_schedules wants one boundary between each two schedules, got "
-            f"{len(schedules)} schedules and {len(boundaries)} boundaries"
+            f"{len(schedules)} schedules and {len(boundaries)} boundaries, at {source.here()}"
+        )
+    if sorted(boundaries) != list(boundaries):
+        raise ValueError(
+            f"join_schedules wants its boundaries in order, got {list(boundaries)}, "
+            f"at {source.here()}"
         )
 
     def schedule(step: Any) -> Any:

@@ -201,6 +201,40 @@ def set_learning_rate(state: Any, value: float | None) -> Any:
     return changed
 
 
+def get_learning_rate(state: Any) -> Array:
+    """The learning rate that the last update used, from an optimiser's state.
+
+        >>> from kinone import optim
+        >>> optimizer = optim.adam(optim.linear_schedule(1.0, 0.0, 10))
+        >>> _, state = optimizer.update(1.0, optimizer.init(1.0))
+        >>> float(get_learning_rate(state))
+        1.0
+
+    Raises `ValueError` for a state without a learning rate, and for one of several optimisers: give
+    the part of the state that is meant.
+    """
+    found = _learning_rates(state, "")
+    if len(found) != 1:
+        several = "are " + ", ".join(found) if found else "is none"
+        raise ValueError(
+            f"get_learning_rate: of learning rates in this state there {several}, "
+            f"at {source.here()}\n  Give it the part of one optimiser."
+        )
+    (rate,) = found.values()
+    return rate
+
+
+def _learning_rates(state: Any, path: str) -> dict[str, Array]:
+    if not isinstance(state, dict):
+        return {}
+    if set(state) == {"step", "value", "manual"}:
+        return {path or "the state": state["value"]}
+    rates: dict[str, Array] = {}
+    for key, each in state.items():
+        rates.update(_learning_rates(each, f"{path}/{key}" if path else str(key)))
+    return rates
+
+
 def _with_learning_rate(state: Any, value: Any) -> tuple[Any, int]:
     if not isinstance(state, dict):
         return state, 0

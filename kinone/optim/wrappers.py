@@ -25,10 +25,15 @@ from .leaves import like, map_trained, same_dtype, select, trains, weak, zeros_l
 
 
 def _only(flags: list[bool], whole: Any) -> Any:
-    """The tree with the leaves that are not flagged taken out: None stands for each of them."""
+    """The tree with the leaves that are not flagged taken out: None stands for each of them.
+
+    A leaf that is the whole tree leaves an empty tuple: None would mean that there are no
+    parameters.
+    """
     leaves, treedef = tree.flatten(whole)
     chosen = [leaf if flag else None for flag, leaf in zip(flags, leaves, strict=True)]
-    return tree.unflatten(treedef, chosen)
+    made = tree.unflatten(treedef, chosen)
+    return () if made is None and whole is not None else made
 
 
 def _put_back(flags: list[bool], whole: Any, part: Any) -> Any:
@@ -152,6 +157,10 @@ class MultiSteps(GradientTransformation):
     `acc_grads`, in the parameters' dtypes unless `accumulator_dtype` is given, and
     `inner_opt_state`.
 
+    `should_skip_update_fn(updates, gradient_step, params)` returns whether to leave this gradient
+    out, as if it had never come, and a tree that the state keeps as `skip_state`:
+    `skip_not_finite`, or `skip_large_updates` with its limit.
+
         >>> import kinone.optim as optim
         >>> optimizer = MultiSteps(optim.sgd(0.1), every_k_schedule=2)
         >>> state = optimizer.init(np.zeros(1))
@@ -169,6 +178,7 @@ class MultiSteps(GradientTransformation):
         opt: GradientTransformation,
         every_k_schedule: int | Callable[[Any], Any],
         use_grad_mean: bool = True,
+        should_skip_update_fn: Callable[..., tuple[Any, Any]] | None = None,
         accumulator_dtype: Any = None,
     ) -> MultiSteps:
         period = every_k_schedule
@@ -179,14 +189,18 @@ class MultiSteps(GradientTransformation):
             )
 
         def init(params: Params) -> State:
+            skipped = {}
+            if should_skip_update_fn is not None:
+                _, skipped["skip_state"] = should_skip_update_fn(params, np.int64(0), params)
             return {
+                **skipped,
                 "mini_step": np.int64(0),
                 "gradient_step": np.int64(0),
                 "acc_grads": tree.map(lambda p: zeros_like(p, accumulator_dtype), params),
                 "inner_opt_state": opt.init(params),
             }
 
-        def step(updates: Updates, state: State, params: Params | None = None, **extra: Any) -> Any:
+        def advance(updates: Updates, state: State, params: Params | None, extra: Any) -> Any:
             count = state["mini_step"]
             k = period(state["gradient_step"]) if callable(period) else period
 
@@ -217,6 +231,20 @@ class MultiSteps(GradientTransformation):
                 "acc_grads": tree.unflatten(treedef, total),
                 "inner_opt_state": inner,
             }
+
+        def step(updates: Updates, state: State, params: Params | None = None, **extra: Any) -> Any:
+            if should_skip_update_fn is None:
+                return advance(updates, state, params, extra)
+            known = {key: each for key, each in state.items() if key != "skip_state"}
+            skip, skip_state = should_skip_update_fn(updates, state["gradient_step"], params)
+            out, known = cond(
+                skip,
+                lambda g, known: (tree.map(zeros_like, g), known),
+                lambda g, known: advance(g, known, params, extra),
+                updates,
+                known,
+            )
+            return out, {**known, "skip_state": skip_state}
 
         made = transformation("accumulate", init, step)
         self = super().__new__(cls, made.init, made.update, "accumulate")
@@ -257,7 +285,9 @@ def lookahead(
     Raises `ValueError` for a `sync_period` below 1. (Zhang et al. 2019, arXiv:1907.08610)
     """
     if sync_period < 1:
-        raise ValueError(f"lookahead wants a sync_period of 1 or more, got {sync_period}")
+        raise ValueError(
+            f"lookahead wants a sync_period of 1 or more, got {sync_period}, at {source.here()}"
+        )
     rate = weak("lookahead", "slow_step_size", slow_step_size)
 
     def init(params: Params) -> State:
@@ -321,7 +351,9 @@ def sam(
     Raises `TypeError` without `grad_fn`. (Foret et al. 2021, arXiv:2010.01412)
     """
     if sync_period < 1:
-        raise ValueError(f"sam wants a sync_period of 1 or more, got {sync_period}")
+        raise ValueError(
+            f"sam wants a sync_period of 1 or more, got {sync_period}, at {source.here()}"
+        )
 
     def init(params: Params) -> State:
         return {"opt_state": optimizer.init(params), "adv_state": adv_optimizer.init(params)}
