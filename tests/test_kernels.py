@@ -717,3 +717,22 @@ if child:
     if not hasattr(os, "fork"):
         pytest.skip("no fork on this system")
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("function", [ops.sigmoid, ops.swish], ids=["sigmoid", "swish"])
+def test_large_activations_have_the_bits_of_small_ones(function: Any, dtype: Any) -> None:
+    """In blocks on all cores, or at once; and the bits of the textbook's two cases."""
+    x, g = (RNG(seed).normal(scale=8, size=(1 << 19) + 3).astype(dtype) for seed in (0, 1))
+    x[:4] = [1e4, -80, 0, -0.0]
+    y, pull = kn.vjp(function, x)
+    (derivative,) = pull(g)
+    ends = [slice(0, 1 << 18), slice(1 << 18, None)]
+    small = [kn.vjp(function, x[part]) for part in ends]
+    np.testing.assert_array_equal(y, np.concatenate([each for each, _ in small]))
+    parts = [pull(g[part])[0] for (_, pull), part in zip(small, ends, strict=True)]
+    np.testing.assert_array_equal(derivative, np.concatenate(parts))
+    tail = np.exp(-np.abs(x))
+    gate = np.where(x >= 0, 1 / (1 + tail), tail / (1 + tail))
+    np.testing.assert_array_equal(y, gate if function is ops.sigmoid else x * gate)
+    assert y.dtype == derivative.dtype == dtype

@@ -266,6 +266,28 @@ def test_rotation_is_the_product_of_complex_numbers():
     assert nn.rotate(x.astype(np.float32)).dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("heads", "slopes"),
+    [
+        (8, [2.0**-k for k in range(1, 9)]),
+        (2, [2.0**-4, 2.0**-8]),
+        (6, [2.0**-2, 2.0**-4, 2.0**-6, 2.0**-8, 2.0**-1, 2.0**-3]),
+    ],
+)
+def test_alibi_has_the_papers_slopes(heads, slopes):
+    found = nn.alibi_bias(heads, 5, dtype=np.float64)
+    close(found[:, 1, 0], -np.array(slopes))
+    close(found[:, 4, 1], -3 * np.array(slopes))
+    close(found, np.swapaxes(found, 1, 2))
+    # A piece of a sequence sees what the whole one sees from there.
+    close(nn.alibi_bias(heads, np.array([3]), 5, np.float64), found[:, 3:4])
+    x = normal(2, 5, 4)
+    layer = nn.MultiHeadAttention(2, causal=True)
+    params, state = layer.init(random.key(0), x)
+    y, _ = layer.apply(params, state, {"query": x, "bias": nn.alibi_bias(2, 5)})
+    assert not np.allclose(y, layer.apply(params, state, x)[0])
+
+
 def test_learned_positions():
     layer = nn.LearnedPositions(7)
     params, state = layer.init(random.key(0), double(2, 5, 4))
@@ -422,30 +444,79 @@ def test_training_drops_by_key_and_compiles():
     assert eager[0] != kn.value_and_grad(loss)(params, random.key(2))[0]
 
 
-def test_scanned_layers_are_the_same_network():
+@pytest.mark.parametrize("scanned", [False, True])
+def test_a_decoder_reads_its_memory_once(scanned):
+    x, memory = normal(2, 6, 8), normal(2, 4, 8, seed=1)
+    memory_key_mask = np.arange(4) < np.array([[3], [4]])
+    options = {"scanned": scanned, "kv_heads": 1, "rotary": 100.0}
+    params, state = nn.TransformerDecoder(2, 2, 12, **options).init(
+        random.key(0), {"x": x, "memory": memory}
+    )
+    params = shaken(params)
+    given = {"x": x, "memory": memory, "memory_key_mask": memory_key_mask}
+    whole, _ = nn.TransformerDecoder(2, 2, 12, **options).apply(params, state, given)
+    writer = nn.TransformerDecoder(2, 2, 12, **options, cache=6)
+    made, empty = writer.init(random.key(0), {"x": x[:, :1], "memory": memory})
+    assert tree.structure(made) == tree.structure(params)
+    with pytest.raises(errors.TreeError, match="has read no memory yet"):
+        writer.apply(params, empty, {"x": x[:, :1]})
+
+    step, seen, state = kn.jit(writer.apply), [], empty
+    for t in range(6):
+        piece = {"x": x[:, t : t + 1], "memory_key_mask": memory_key_mask}
+        y, state = step(params, state, piece if t else {**piece, "memory": memory})
+        seen.append(y)
+    close(np.concatenate(seen, 1), whole, 1e-11)
+    with pytest.raises(errors.TreeError, match="no 'memory'"):
+        writer.apply(params, state, {"x": x}, train=True)
+    trained, after = writer.apply(params, state, given, train=True)
+    close(trained, whole)
+    for a, b in zip(tree.leaves(after), tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_kept_memory_is_for_the_same_examples():
+    layer = nn.MultiHeadAttention(2, keep_memory=True)
+    x, memory = normal(2, 3, 8), normal(2, 4, 6, seed=1)
+    params, state = layer.init(random.key(0), {"query": x, "memory": memory})
+    y, state = layer.apply(params, state, {"query": x, "memory": memory})
+    again, _ = layer.apply(params, state, x)
+    close(again, y, 0)
+    with pytest.raises(errors.ShapeError, match="Pass one for these"):
+        layer.apply(params, state, x[:1])
+    with pytest.raises(ValueError, match="keep_memory for the others"):
+        nn.MultiHeadAttention(2, causal=True, cache=3, keep_memory=True)
+
+
+@pytest.mark.parametrize("decoder", [False, True])
+def test_scanned_layers_are_the_same_network(decoder):
     x, g = normal(2, 5, 8), normal(2, 5, 8, seed=1)
-    key_mask = np.arange(5) < np.array([[5], [2]])
-    options = {"norm_first": True}
-    looped = nn.TransformerEncoder(3, 2, 12, scanned=True, **options)
-    plain = nn.TransformerEncoder(3, 2, 12, **options)
-    params, _ = plain.init(random.key(0), x)
+    given = {"x": x, "key_mask": np.arange(5) < np.array([[5], [2]])}
+    make = nn.TransformerEncoder
+    if decoder:
+        make, given["memory"] = nn.TransformerDecoder, normal(2, 3, 8, seed=2)
+    looped = make(3, 2, 12, scanned=True, norm_first=True)
+    plain = make(3, 2, 12, norm_first=True)
+    params, _ = plain.init(random.key(0), given)
     params = shaken(params)
     stacked = {
         "layers": tree.map(lambda *each: np.stack(each), *(params[f"layer{i}"] for i in range(3))),
         "norm": params["norm"],
     }
-    made, state = looped.init(random.key(0), {"x": x, "key_mask": key_mask})
+    made, state = looped.init(random.key(0), given)
     assert tree.structure(made) == tree.structure(stacked)
+    moving = {name: each for name, each in given.items() if name != "key_mask"}
 
     def run(layer):
-        return lambda p, x: layer.apply(p, state, {"x": x, "key_mask": key_mask})[0]
+        return lambda p, moving: layer.apply(p, state, {**given, **moving})[0]
 
-    y, pull = kn.vjp(run(plain), params, x)
-    z, pull_looped = kn.vjp(run(looped), stacked, x)
+    y, pull = kn.vjp(run(plain), params, moving)
+    z, pull_looped = kn.vjp(run(looped), stacked, moving)
     close(y, z)
-    close(y, kn.jit(run(looped))(stacked, x))
+    close(y, kn.jit(run(looped))(stacked, moving))
     (grads, gx), (stacked_grads, gz) = pull(g), pull_looped(g)
-    close(gx, gz)
+    for name in moving:
+        close(gx[name], gz[name])
     for i in range(3):
         found = tree.map(lambda leaf, i=i: leaf[i], stacked_grads["layers"])
         for a, b in zip(tree.leaves(grads[f"layer{i}"]), tree.leaves(found), strict=True):

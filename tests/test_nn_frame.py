@@ -211,7 +211,7 @@ def test_each_scanned_copy_has_a_key_of_its_own():
 def test_scanned_says_what_is_wrong():
     with pytest.raises(ShapeError, match=r"makes float32\[1,5\] of float32\[1,6\]"):
         nn.scanned(nn.Dense(5), 2).init(key(0), (1, 6))
-    with pytest.raises(ValueError, match="n is 0"):
+    with pytest.raises(ValueError, match="n=0"):
         nn.scanned(block, 0)
     params, _ = nn.scanned(nn.Dense(6), 2).init(key(0), (1, 6))
     with pytest.raises(TreeError, match="first axis of length 3"):

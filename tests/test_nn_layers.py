@@ -162,6 +162,8 @@ def test_prelu_against_pytorch():
             x,
             slope,
         )
+    y, _ = nn.PRelu().apply({"negative_slope": np.array([0.5])}, {}, np.array(-2.0))
+    assert (y, np.shape(y)) == (-1.0, ())  # a number stays one
 
 
 # ---- norms ---------------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ def test_norm_of_half_precision():
 def test_norms_refuse_what_does_not_fit():
     with pytest.raises(errors.ShapeError, match="not in 4 equal groups"):
         nn.GroupNorm(4).init(random.key(0), (2, 3, 6))
-    with pytest.raises(errors.ShapeError, match=r"wants a scale and a bias of shape \(5,\)"):
+    with pytest.raises(errors.ShapeError, match=r"numbers of shape \(5,\) are wanted"):
         nn.LayerNorm(use_bias=False).apply({"scale": np.ones(4)}, {}, np.ones((2, 5)))
     with pytest.raises(errors.ShapeError, match="a spatial axis too"):
         nn.InstanceNorm().init(random.key(0), (2, 5))
@@ -356,6 +358,43 @@ def test_masks_of_batch_norm():
 
 
 @pytest.mark.oracle
+@pytest.mark.oracle
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize(
+    ("size", "window", "strides", "padding"),
+    [
+        (7, 2, 2, 0),
+        (7, 2, 2, 1),
+        (8, 3, 3, 1),
+        (5, 3, 4, 1),
+        (6, 2, 3, 1),
+        (4, 2, 5, 0),
+        (6, 3, 2, 1),
+    ],
+)
+def test_pools_that_round_up_against_pytorch(size, window, strides, padding, layout):
+    x = np.random.default_rng(25).normal(size=(2, 3, size, size + 1))
+    turned = x if layout == "NCHW" else np.moveaxis(x, 1, -1)
+    options = {"strides": strides, "padding": padding, "layout": layout, "ceil_mode": True}
+
+    def peer(run, **more):
+        def f(x):
+            x = x if layout == "NCHW" else x.movedim(-1, 1)
+            y = run(x, window, strides, padding, ceil_mode=True, **more)
+            return y if layout == "NCHW" else y.movedim(1, -1)
+
+        return f
+
+    agree(lambda x: nn.MaxPool(window, **options).apply({}, {}, x)[0], peer(F.max_pool2d), turned)
+    for counted in (False, True):
+        layer = nn.AvgPool(window, count_include_pad=counted, **options)
+        agree(
+            lambda x, layer=layer: layer.apply({}, {}, x)[0],
+            peer(F.avg_pool2d, count_include_pad=counted),
+            turned,
+        )
+
+
 @pytest.mark.parametrize("kind", ["avg", "max"])
 @pytest.mark.parametrize(
     ("spatial", "out"),
@@ -470,6 +509,89 @@ def test_drop_path_drops_examples():
         nn.DropPath(1.0)
 
 
+# ---- convolutions padded with the image ----------------------------------------------------------
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("padding", ["CIRCULAR", "REFLECT", "REPLICATE"])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_convolution_padded_with_the_image(padding, rank):
+    x = np.random.default_rng(22).normal(size=(2, 4, *(7, 6, 5)[:rank]))
+    kernel = np.random.default_rng(23).normal(size=(6, 2, *(3, 5, 1)[:rank]))
+    options = {"groups": 2, "strides": 2, "dilation": (2, 1, 1)[:rank], "layout": "NCHW"}
+    layer = nn.Conv(6, kernel.shape[2:], padding=padding, use_bias=False, **options)
+    sides = (2, 2, 0)[:rank]
+    mode = padding.lower()
+    agree(
+        lambda x, kernel: layer.apply({"kernel": kernel}, {}, x)[0],
+        lambda x, kernel: getattr(F, f"conv{rank}d")(
+            F.pad(x, [side for side in sides[::-1] for _ in range(2)], mode=mode),
+            kernel,
+            stride=2,
+            dilation=options["dilation"],
+            groups=2,
+        ),
+        x,
+        kernel,
+        rtol=1e-10,
+    )
+    last = nn.Conv(
+        6, kernel.shape[2:], padding=mode, use_bias=False, **{**options, "layout": "NHWC"}
+    )
+    turned = {"kernel": np.moveaxis(kernel, (0, 1), (-1, -2))}
+    np.testing.assert_allclose(
+        first(last.apply(turned, {}, np.moveaxis(x, 1, -1))[0]),
+        layer.apply({"kernel": kernel}, {}, x)[0],
+        1e-10,
+    )
+
+
+def test_a_causal_convolution_sees_the_past_alone():
+    layer = nn.Conv(3, 4, padding="CAUSAL", dilation=2)
+    params, _ = layer.init(random.key(0), double(1, 9, 2))
+    x = np.random.default_rng(24).normal(size=(1, 9, 2))
+    y = layer.apply(params, {}, x)[0]
+    assert y.shape == (1, 9, 3)
+    for t in (0, 3, 8):
+        later = x.copy()
+        later[:, t + 1 :] = 7.0
+        np.testing.assert_allclose(layer.apply(params, {}, later)[0][:, : t + 1], y[:, : t + 1])
+        seen = np.abs(kn.grad(lambda x, t=t: np.sum(layer.apply(params, {}, x)[0][:, t]))(x)).sum(
+            (0, 2)
+        )
+        assert set(np.flatnonzero(seen)) == {i for i in range(t - 6, t + 1, 2) if i >= 0}
+    with pytest.raises(errors.ShapeError, match="one spatial axis"):
+        nn.Conv(3, (2, 2), padding="CAUSAL").apply(
+            {"kernel": np.ones((2, 2, 1, 3)), "bias": np.zeros(3)}, {}, np.ones((1, 4, 4, 1))
+        )
+
+
+# ---- shape ---------------------------------------------------------------------------------------
+
+
+def test_reshape_keeps_the_batch():
+    x = np.random.default_rng(21).normal(size=(3, 4, 6))
+    for layer, shape in (
+        (nn.Reshape(2, 12), (2, 12)),
+        (nn.Reshape((2, -1, 3)), (2, 4, 3)),
+        (nn.Reshape(-1), (24,)),
+    ):
+        agree(
+            lambda x, layer=layer: layer.apply({}, {}, x)[0] ** 2,
+            lambda x, s=shape: x.reshape(3, *s) ** 2,
+            x,
+        )
+    assert nn.Reshape(5, -1).apply({}, {}, x[:0].reshape(0, 10))[0].shape == (0, 5, 2)
+    assert nn.Reshape().apply({}, {}, np.ones((3, 1)))[0].shape == (3,)
+    assert repr(nn.Reshape((2, -1))) == "Reshape(2, -1)"
+    for wrong in ((5, -1), (23,), (0, -1)):
+        with pytest.raises(errors.ShapeError, match="an example has 24 numbers"):
+            nn.Reshape(*wrong).apply({}, {}, x)
+    for wrong in ((-1, -1), (-2, 3)):
+        with pytest.raises(ValueError, match=r"Reshape\(-[12].*test_nn_layers"):
+            nn.Reshape(*wrong)
+
+
 # ---- embedding -----------------------------------------------------------------------------------
 
 
@@ -492,6 +614,25 @@ def test_embedding_against_pytorch():
     )
     y = kn.vmap(lambda x: layer.apply({"embedding": table}, {}, x)[0])(x)
     np.testing.assert_array_equal(y, table[x])
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("padding", [2, -1])
+def test_the_padding_row_of_an_embedding_stays(padding):
+    layer = nn.Embedding(7, 4, padding_idx=padding, dtype=np.float64)
+    params, _ = layer.init(random.key(0), (1, 3))
+    started = params["embedding"]
+    assert not started[padding].any()
+    assert np.delete(started, padding, axis=0).all()
+    table = np.random.default_rng(20).normal(size=(7, 4))  # whatever is there, it is looked up
+    x = np.array([[2, 6, 3], [6, 2, 6]])
+    agree(
+        lambda table: layer.apply({"embedding": table}, {}, x)[0] ** 2,
+        lambda table: F.embedding(torch.tensor(x), table, padding_idx=padding) ** 2,
+        table,
+    )
+    with pytest.raises(ValueError, match=r"Embedding\(7, 4, padding_idx=7\): there is no row 7"):
+        nn.Embedding(7, 4, padding_idx=7)
 
 
 @pytest.mark.parametrize("wrong", [7, -1])

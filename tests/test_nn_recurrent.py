@@ -7,6 +7,8 @@ import pytest
 
 import kinone as kn
 from kinone import errors, nn, random, tree
+from kinone.nn.lstm import lstm_backward_p, lstm_p
+from kinone.testing import rules
 
 torch = pytest.importorskip("torch")
 
@@ -143,6 +145,97 @@ def test_cells_step_as_the_layers_and_torch_do(cell, layer, peer):
             getattr(theirs, name).copy_(torch.tensor(params[leaf].T))
         found = theirs(torch.tensor(X[:, 0]))
     close(seen[0], (found[0] if isinstance(found, tuple) else found).numpy())
+
+
+# ---- the whole run of an LSTM as one operation ---------------------------------------------------
+
+CHECKS = [
+    rules.check_shape, rules.check_integers, rules.check_forward, rules.check_reverse,
+    rules.check_second, rules.check_dtypes, rules.check_graph, rules.check_jit, rules.check_batch,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("one", [lstm_p, lstm_backward_p], ids=lambda one: one.name)
+def test_rules_of_the_whole_run(one, check):
+    for sample in one.samples():
+        check(one, sample)
+
+
+def test_the_whole_run_in_blocks_is_the_loop_of_cells():
+    """Longer than a block of the backward run, with a mask in which sequences begin and end."""
+    features, moments = 16, 700
+    x = np.random.default_rng(0).normal(size=(4, moments, 3))
+    mask = np.random.default_rng(1).random((4, moments)) < 0.7
+    layer, cell = nn.LSTM(features), nn.LSTMCell(features)
+    params, state = layer.init(random.key(0), x)
+    g = np.random.default_rng(2).normal(size=(4, moments, features))
+
+    def by_cells(params, x):
+        def step(carry, moment):
+            x, alive = moment
+            after, _ = cell.apply(params["layer0"]["forward"], {}, {"x": x, "carry": carry})
+            kept = {k: np.where(alive[:, None], after[k], carry[k]) for k in carry}
+            return kept, np.where(alive[:, None], kept["h"], 0)
+
+        start = {k: np.zeros((4, features)) for k in "hc"}
+        _, y = kn.scan(step, start, (np.moveaxis(x, 1, 0), mask.T))
+        return np.moveaxis(y, 0, 1)
+
+    def whole(params, x):
+        return layer.apply(params, state, {"x": x, "mask": mask})[0]
+
+    y, pull = kn.vjp(whole, params, x)
+    close(y, kn.jit(by_cells)(params, x))
+    by_step = kn.jit(lambda params, x: kn.vjp(by_cells, params, x)[1](g))(params, x)
+    for a, b in zip(tree.leaves(pull(g)), tree.leaves(by_step), strict=True):
+        close(a, b, 1e-11)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_what_padding_holds_goes_nowhere(kind):
+    layer, params, state = made(kind, bidirectional=True)
+    loud = X.copy()
+    for row, length in zip(loud, LENGTHS, strict=True):
+        row[length:] = 1e6
+
+    def loss(params, x):
+        y, _ = layer.apply(params, state, {"x": x, "lengths": LENGTHS})
+        return np.sum(y * np.cos(np.arange(12.0)))
+
+    quiet_y, quiet = kn.value_and_grad(loss, (0, 1))(params, X)
+    loud_y, grads = kn.value_and_grad(loss, (0, 1))(params, loud)
+    close(loud_y, quiet_y)
+    for a, b in zip(tree.leaves(grads), tree.leaves(quiet), strict=True):
+        close(a, b)
+
+
+def test_vmap_over_weights_is_a_loop_over_them():
+    layer = nn.LSTM(6)
+    params = [layer.init(random.key(i), X)[0] for i in range(3)]
+    stacked = tree.map(lambda *leaves: np.stack(leaves), *params)
+
+    def loss(params):
+        return np.sum(layer.apply(params, {}, X)[0] * np.cos(np.arange(6.0)))
+
+    found = kn.vmap(kn.grad(loss))(stacked)
+    for i, each in enumerate(params):
+        for a, b in zip(tree.leaves(found), tree.leaves(kn.grad(loss)(each)), strict=True):
+            close(a[i], b)
+
+
+def test_multiplications_are_counted():
+    inputs, moments, features = 3, 5, 8
+    for kind, gates in (("LSTM", 4), ("GRU", 3)):
+        found = nn.summary(getattr(nn, kind)(features), (2, moments, inputs))
+        assert found.macs == 2 * moments * (inputs + features) * gates * features
+
+
+def test_second_derivatives_and_forward_mode():
+    layer = nn.LSTM(2, bidirectional=True)
+    params, _ = layer.init(random.key(0), kn.ShapeDtype((2, 3, 2), np.float64))
+    x = X[:2, :3, :2]
+    kn.testing.check_grads(lambda p, x: layer.apply(p, {}, x)[0], (params, x), order=2)
 
 
 def test_reverse_reads_from_the_end():

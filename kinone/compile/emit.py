@@ -99,6 +99,8 @@ class _Function:
         self.steps: list[Step] = schedule(program, known) if arena else list(program.equations)
         self.memory = roots(program)
         self.plan = plan(program, self.steps, known, self.memory) if arena else Plan()
+        self.mortal = {var for dead in self.plan.dead.values() for var in dead}
+        self.mortal.difference_update(program.inputs)
         self.name = module.bind(name or program.name, program)
         # The function's head names its buffers and comes last; its body is kept apart till then.
         self.text = Text()
@@ -276,6 +278,14 @@ class _Function:
             else:
                 line = f"        {view(var)} = {self.expression(equation, operands)}"
             self.text.add(line, equation.location)
+        # A view that stayed would keep the memory of a value that is deleted.
+        names = [name for atom, (name, _) in views.items() if self.keeps_memory(atom, name)]
+        if names:
+            self.text.add(f"    del {', '.join(names)}")
+
+    def keeps_memory(self, atom: Atom, name: str) -> bool:
+        """Whether a name is another one for a value that is deleted as soon as nothing reads it."""
+        return isinstance(atom, Var) and name != self.variables[atom] and atom in self.mortal
 
     def inside(self, block: Block) -> set[Var]:
         """The values that only the block itself reads."""

@@ -14,7 +14,7 @@ import numpy as np
 from .. import source, tree
 from ..core import Array, ShapeDtype, is_number, leaf_error, observe, shape_dtype
 from ..errors import RetraceError
-from ..graph import argument_names, evaluate, trace_flat
+from ..graph import argument_names, composites_kept, evaluate, trace_flat
 from ..source import name_of
 from ..transforms.arguments import check_callable, parameter_names
 from ..transforms.axis_names import named_axes
@@ -99,14 +99,15 @@ class Jitted(Generic[P, R]):
         kinds = tuple([_kind(leaf) for leaf in leaves])
         axes = named_axes()  # of the vmaps around it, which collectives refer to
         orders = tuple(_orders(in_tree.children[0]))
-        key = (in_tree, orders, kinds, len(args), frozen_statics(statics, self._fun), axes)
+        kept = composites_kept()  # by an exporter; what it traces is another program
+        key = (in_tree, orders, kinds, len(args), frozen_statics(statics, self._fun), axes, kept)
         with _tracing:
             traced = self._cache.get(key)
             if traced is None:
                 traced = self._trace(args, kwargs, statics, leaves, in_tree)
                 if not traced.captured:
                     self._cache[key] = traced
-            if not (traced.captured or traced.has_fast_way or axes):
+            if not (traced.captured or traced.has_fast_way or axes or kept):
                 self._remember(traced, args, leaves, in_tree, statics)
         return traced, leaves
 

@@ -48,6 +48,8 @@ class Primitive:
                                             results) -> their number`
     kink(y, *xs, **params)                  True for each element at which the derivative is a
                                             convention: a corner, a tie
+    onnx(b, step, *operands)                writes ONNX nodes, see `kinone.onnx.export.rules`; a
+                                            text says why there are none. `kinone.onnx` fills it in
 
     An `effect` is run for what it does (print, check): no pass over a program leaves it away,
     merges two of them, or moves one over another.
@@ -109,6 +111,7 @@ class Primitive:
         self.effect = effect
         self.elementwise = elementwise
         self.samples = samples
+        self.onnx: Callable[..., Any] | str | None = None
         self.declared = source.declaration()
         registry[name] = self
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import source
-from ..core import Array, shape_dtype
+from ..core import Array, is_inexact, shape_dtype
 from ..core.messages import ToldError
 from ..core.observe import Event, Forward, observing
 
@@ -99,7 +99,7 @@ def _has(test: Callable[[Any], Any], x: Array) -> bool:
     if x is None or isinstance(x, (bool, int, str)):
         return False
     x = np.asarray(x)
-    return x.dtype.kind in "fc" and bool(test(x).any())
+    return is_inexact(x) and bool(test(x).any())
 
 
 def _story(

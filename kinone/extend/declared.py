@@ -147,7 +147,7 @@ class Declared(Primitive):
         tangent = self.pushforward(argnums, given, ans, layout.filled(xs), layout.kwargs)
         leaves = layout.results.flatten(tangent, f"the JVP of {self.name}")
         return tuple(
-            _fitted(f"the JVP of {self.name}", t, aval) if aval.dtype.kind in "fc" else None
+            _fitted(f"the JVP of {self.name}", t, aval) if is_inexact(aval) else None
             for t, aval in zip(leaves, avals, strict=True)
         )
 

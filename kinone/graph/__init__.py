@@ -13,6 +13,7 @@ argument reaches are not in it: they have run, and stand in it as constants.
 """
 
 from .atoms import Atom, Constant, Var
+from .composites import composite, composite_p, composites_kept, keeping_composites
 from .passes import check, without_dead_code
 from .program import Equation, Graph, evaluate
 from .tracing import (
@@ -23,6 +24,7 @@ from .tracing import (
     eval_shape,
     flat_graph,
     graph,
+    recognising,
     staging,
     trace_flat,
     tracing,
@@ -39,10 +41,15 @@ __all__ = [
     "argument_names",
     "check",
     "close",
+    "composite",
+    "composite_p",
+    "composites_kept",
     "eval_shape",
     "evaluate",
     "flat_graph",
     "graph",
+    "keeping_composites",
+    "recognising",
     "staging",
     "trace_flat",
     "tracing",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,9 @@ class GraphTrace(Trace):
 
     def constant(self, value: np.ndarray[Any, Any]) -> Constant:
         """A copy of an array as it is now: a buffer that is used again is several constants."""
+        recognised: Constant | None = _nesting.recognise(value)
+        if recognised is not None:
+            return recognised
         known = self.constants.get(id(value))
         if known is not None and known[0] is value and _same_bits(value, known[1].value):
             return known[1]
@@ -172,7 +175,23 @@ def graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
     return traced
 
 
-_nesting = threading.local()
+class _Nesting(threading.local):
+    depth = 0
+    recognise: Callable[[np.ndarray[Any, Any]], Constant | None] = staticmethod(lambda value: None)
+
+
+_nesting = _Nesting()
+
+
+@contextmanager
+def recognising(known: Callable[[np.ndarray[Any, Any]], Constant | None]) -> Iterator[None]:
+    """Programs that this thread traces inside take `known(array)` for an array's constant, where it
+    gives one: of arrays that do not change, such as weights, nobody needs copies."""
+    before, _nesting.recognise = _nesting.recognise, known
+    try:
+        yield
+    finally:
+        _nesting.recognise = before
 
 
 class tracing:
@@ -186,7 +205,7 @@ class tracing:
 
     def __enter__(self) -> None:
         self.running.__enter__()
-        _nesting.depth = getattr(_nesting, "depth", 0) + 1
+        _nesting.depth += 1
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         _nesting.depth -= 1
@@ -201,7 +220,7 @@ def staging() -> bool:
 
     Loops and branches then become equations; otherwise they are ordinary Python.
     """
-    return getattr(_nesting, "depth", 0) > 0
+    return _nesting.depth > 0
 
 
 def trace_flat(

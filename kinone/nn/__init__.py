@@ -19,11 +19,11 @@
 | channels      |                                                                               |
 | embedding     | `Embedding`; `attend` with its parameters                                     |
 | recurrent     | `LSTM`, `GRU`, `RNN`; one step: `LSTMCell`, `GRUCell`, `RNNCell`              |
-| attention     | `MultiHeadAttention`; the function `dot_product_attention`                    |
+| attention     | `MultiHeadAttention`; functions `dot_product_attention`, `attention_weights`  |
 | positions     | `SinusoidalPositions`, `LearnedPositions`, `RotaryPositions`; `rotate`,       |
-|               | `sinusoidal_positions`                                                        |
+|               | `sinusoidal_positions`, `alibi_bias`                                          |
 | transformer   | `TransformerEncoder`, `TransformerDecoder`, their `…Layer`s, `FeedForward`    |
-| shape         | `Flatten`, `Upsample`                                                         |
+| shape         | `Flatten`, `Reshape`, `Upsample`                                              |
 | combination   | `Sequential`, `Residual`, `Parallel`, `compose`, `named`                      |
 | running       | `scanned`: copies in a loop; `checkpoint`, `mixed_precision`: less memory     |
 | parameters    | `freeze` and `merge`: which of them train                                     |
@@ -41,6 +41,9 @@
 Initial values are made by `nn.initializers`.
 """
 
+from typing import TYPE_CHECKING
+
+from ..core.names import other_names
 from . import initializers
 from .activation import (
     Activation,
@@ -67,7 +70,7 @@ from .activation import (
     Swish,
     Tanh,
 )
-from .attention import MultiHeadAttention, dot_product_attention
+from .attention import MultiHeadAttention, attention_weights, dot_product_attention
 from .combine import Call, Parallel, Residual, Sequential, compose
 from .conv import Conv, ConvTranspose, DepthwiseConv
 from .dense import Dense
@@ -89,13 +92,14 @@ from .positional import (
     LearnedPositions,
     RotaryPositions,
     SinusoidalPositions,
+    alibi_bias,
     rotate,
     sinusoidal_positions,
 )
 from .precision import mixed_precision
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .repeat import checkpoint, scanned
-from .shape import Flatten, Upsample
+from .shape import Flatten, Reshape, Upsample
 from .squeeze_excite import SqueezeExcite
 from .summary import Summary, summary
 from .transformer import (
@@ -154,6 +158,7 @@ __all__ = [
     "RNNCell",
     "Relu",
     "Relu6",
+    "Reshape",
     "Residual",
     "RotaryPositions",
     "Selu",
@@ -173,7 +178,9 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "Upsample",
+    "alibi_bias",
     "attend",
+    "attention_weights",
     "checkpoint",
     "compose",
     "dot_product_attention",
@@ -188,3 +195,32 @@ __all__ = [
     "stateless",
     "summary",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+    __getattr__ = other_names(
+        __name__,
+        {
+            "Linear": "nn.Dense",
+            "Module": "nn.Layer(init, apply), or nn.compose of children",
+            "ModuleList": "nn.Sequential",
+            "Identity": "nn.Sequential()",
+            "Parameter": "an array in the params that init returns",
+            "functional": "kinone.ops and kinone.losses",
+            "CrossEntropyLoss": "kinone.losses.softmax_cross_entropy_with_integer_labels",
+            "BCEWithLogitsLoss": "kinone.losses.sigmoid_binary_cross_entropy",
+            "MSELoss": "kinone.losses.mse",
+            "Embed": "nn.Embedding",
+            "MultiHeadDotProductAttention": "nn.MultiHeadAttention",
+            "StochasticDepth": "nn.DropPath",
+            "remat": "nn.checkpoint",
+            "scan": "nn.scanned",
+            "one_hot": "np.eye(num_classes)[labels]",
+            "tanh": "np.tanh, or nn.Tanh() as a layer",
+            "relu": "kinone.ops.relu, or nn.Relu() as a layer",
+            "gelu": "kinone.ops.gelu, or nn.Gelu() as a layer",
+            "silu": "kinone.ops.silu, or nn.Silu() as a layer",
+            "sigmoid": "kinone.ops.sigmoid, or nn.Sigmoid() as a layer",
+            "softmax": "kinone.ops.softmax, or nn.Softmax() as a layer",
+            "log_softmax": "kinone.ops.log_softmax, or nn.LogSoftmax() as a layer",
+        },
+    )

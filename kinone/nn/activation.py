@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import ops
+from .. import ops, source
 from ..core import Array, ShapeDtype, shape_error, shape_of
 from ..ops.spatial import channels_first
 from ..random import Key
 from .initializers import constant
-from .layer import Layer, Params, State, describe, entry, parameter_dtype, stateless
+from .layer import (
+    Layer,
+    Params,
+    State,
+    describe,
+    entries,
+    parameter_dtype,
+    real_number,
+    stateless,
+)
 
 
 def Activation(function: Callable[[Array], Array]) -> Layer:
@@ -19,7 +28,12 @@ def Activation(function: Callable[[Array], Array]) -> Layer:
     >>> Activation(np.square).apply({}, {}, np.array([3.0]))
     (array([9.]), {})
     """
-    return stateless(function, f"Activation({getattr(function, '__name__', 'function')})")
+    exact = any(function is each for each in (ops.relu, ops.relu6))
+    return stateless(
+        function,
+        f"Activation({getattr(function, '__name__', 'function')})",
+        "exact" if exact else "general",
+    )
 
 
 def Relu() -> Layer:
@@ -29,7 +43,7 @@ def Relu() -> Layer:
     >>> Relu().apply({}, {}, np.array([-1.0, 2.0]))[0]
     array([0., 2.])
     """
-    return stateless(ops.relu, "Relu()")
+    return stateless(ops.relu, "Relu()", "exact")
 
 
 def Sigmoid() -> Layer:
@@ -103,7 +117,7 @@ def Relu6() -> Layer:
     >>> Relu6().apply({}, {}, np.array([-1.0, 2.0, 8.0]))[0]
     array([0., 2., 6.])
     """
-    return stateless(ops.relu6, "Relu6()")
+    return stateless(ops.relu6, "Relu6()", "exact")
 
 
 def LeakyRelu(negative_slope: float = 0.01) -> Layer:
@@ -113,6 +127,7 @@ def LeakyRelu(negative_slope: float = 0.01) -> Layer:
     >>> LeakyRelu(0.1).apply({}, {}, np.array([-10.0, 2.0]))[0]
     array([-1.,  2.])
     """
+    negative_slope = real_number(negative_slope, "negative_slope")
     return stateless(
         lambda x: ops.leaky_relu(x, negative_slope),
         describe("LeakyRelu", negative_slope=(negative_slope, 0.01)),
@@ -154,11 +169,13 @@ def PRelu(*, negative_slope_init: float = 0.25, shared: bool = True, layout: str
     def apply(
         params: Params, state: State, x: Array, train: bool, key: Key | None
     ) -> tuple[Array, State]:
-        slope = entry(params, "negative_slope", name)
+        (slope,) = entries(params, name, negative_slope=(None,))
         shape = shape_of(x)
         if shape_of(slope) != ((1,) if shared else shape[place:][:1]):
             raise shape_error(name, "the slopes are not those of the input's channels", x, slope)
-        if place == 1 and not shared:
+        if shared:
+            slope = slope.reshape(())
+        elif place == 1:
             slope = slope.reshape(-1, *[1] * (len(shape) - 2))
         return ops.leaky_relu(x, slope), state
 
@@ -172,6 +189,7 @@ def Elu(alpha: float = 1.0) -> Layer:
     >>> Elu().apply({}, {}, np.array([-1e4, 2.0]))[0]
     array([-1.,  2.])
     """
+    alpha = real_number(alpha, "alpha")
     return stateless(lambda x: ops.elu(x, alpha), describe("Elu", alpha=(alpha, 1.0)))
 
 
@@ -183,8 +201,8 @@ def Celu(alpha: float = 1.0) -> Layer:
     >>> Celu(2.0).apply({}, {}, np.array([-1e4, 2.0]))[0]
     array([-2.,  2.])
     """
-    if alpha == 0:
-        raise ValueError("alpha=0 divides by zero: Relu() is the limit")
+    if (alpha := real_number(alpha, "alpha")) == 0:
+        raise ValueError(f"alpha=0 divides by zero: Relu() is the limit, at {source.here()}")
     return stateless(lambda x: ops.celu(x, alpha), describe("Celu", alpha=(alpha, 1.0)))
 
 
@@ -208,8 +226,10 @@ def Softplus(beta: float = 1.0) -> Layer:
     >>> Softplus().apply({}, {}, np.array([0.0, 1e4]))[0].round(4)
     array([6.931e-01, 1.000e+04])
     """
-    if beta == 0:
-        raise ValueError("beta=0 divides by zero: a softplus wants a positive beta")
+    if (beta := real_number(beta, "beta")) == 0:
+        raise ValueError(
+            f"beta=0 divides by zero: a softplus wants a positive beta, at {source.here()}"
+        )
     if beta == 1:
         return stateless(ops.softplus, "Softplus()")
     return stateless(lambda x: ops.softplus(x * beta) / beta, f"Softplus(beta={beta!r})")
@@ -222,11 +242,13 @@ def HardTanh(minimum: float = -1.0, maximum: float = 1.0) -> Layer:
     >>> HardTanh().apply({}, {}, np.array([-4.0, 0.5]))[0]
     array([-1. ,  0.5])
     """
+    minimum, maximum = real_number(minimum, "minimum"), real_number(maximum, "maximum")
     if minimum >= maximum:
-        raise ValueError(f"minimum={minimum} is not below maximum={maximum}")
+        raise ValueError(f"minimum={minimum} is not below maximum={maximum}, at {source.here()}")
     return stateless(
         lambda x: ops.hard_tanh(x, minimum, maximum),
         describe("HardTanh", minimum=(minimum, -1.0), maximum=(maximum, 1.0)),
+        "exact",
     )
 
 

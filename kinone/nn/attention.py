@@ -15,11 +15,11 @@ from ..random import Key
 from .dense import Dense
 from .dropout import Dropout
 from .initializers import Initializer, glorot_uniform, zeros
-from .layer import Layer, Params, State, describe, entry, parameter_dtype
+from .layer import Layer, Params, State, describe, entry, parameter_dtype, whole_number
 from .named_inputs import check_boolean, named_inputs
 from .positional import rotate
 
-_INPUTS = ("memory", "mask", "key_mask", "bias")
+_INPUTS = ("memory", "value", "mask", "key_mask", "bias")
 
 
 def dot_product_attention(
@@ -56,14 +56,32 @@ def dot_product_attention(
         >>> dot_product_attention(q, k, np.array([[1.0], [2.0]]), np.array([False, True]))
         array([[2.]])
     """
+    weights = attention_weights(q, k, mask, causal, scale, bias=bias)
+    return _averages(weights, k, v, dropout, key)
+
+
+def attention_weights(
+    q: Array,
+    k: Array,
+    mask: Array | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    *,
+    bias: Array | None = None,
+) -> Array:
+    """softmax(q @ kᵀ · scale + bias): how much each query takes of each key's value.
+
+    (…, heads, Tq, D) and (…, heads, Tk, D) to (…, heads, Tq, Tk); each row adds up to one, or is
+    zero where the query may attend to no key. The arguments are those of `dot_product_attention`.
+
+        >>> attention_weights(np.zeros((1, 2)), np.zeros((3, 2)), np.array([True, True, False]))
+        array([[0.5, 0.5, 0. ]])
+    """
     name = "dot_product_attention"
-    q_shape, k_shape, v_shape = shape_of(q), shape_of(k), shape_of(v)
-    fits = min(map(len, (q_shape, k_shape, v_shape))) > 1
-    if not fits or q_shape[-1] != k_shape[-1] or k_shape[-2] != v_shape[-2]:
-        raise shape_error(
-            name, "q is (…, Tq, D), k (…, Tk, D) and v (…, Tk, E), and these do not fit", q, k, v
-        )
-    k, v = _share_heads(name, q, k), _share_heads(name, q, v)
+    q_shape, k_shape = shape_of(q), shape_of(k)
+    if min(len(q_shape), len(k_shape)) < 2 or q_shape[-1] != k_shape[-1]:
+        raise shape_error(name, "q is (…, Tq, D) and k (…, Tk, D), and these do not fit", q, k)
+    k = _share_heads(name, q, k)
     scale = 1 / math.sqrt(max(q_shape[-1], 1)) if scale is None else scale
     scores = ops.matmul(q * scale, np.swapaxes(k, -1, -2))
     if bias is not None:
@@ -74,16 +92,21 @@ def dot_product_attention(
         before = np.tri(q_shape[-2], k_shape[-2], dtype=np.bool_)
         mask = before if mask is None else np.logical_and(mask, before)
     if mask is None:
-        weights = ops.softmax(scores)
-    else:
-        _check_broadcast(name, mask, scores)
-        # The most negative finite number, not -inf: in a row that is hidden whole, the softmax's
-        # largest number is subtracted from itself, and inf - inf would be NaN in the gradient too.
-        low = np.finfo(shape_dtype(scores).dtype).min
-        weights = np.where(mask, ops.softmax(np.where(mask, scores, low)), 0)
+        return ops.softmax(scores)
+    _check_broadcast(name, mask, scores)
+    # The most negative finite number, not -inf: in a row that is hidden whole, the softmax's
+    # largest number is subtracted from itself, and inf - inf would be NaN in the gradient too.
+    low = np.finfo(shape_dtype(scores).dtype).min
+    return np.where(mask, ops.softmax(np.where(mask, scores, low)), 0)
+
+
+def _averages(weights: Array, k: Array, v: Array, dropout: float, key: Key | None) -> Array:
+    name = "dot_product_attention"
+    if shape_of(v)[-2:-1] != shape_of(k)[-2:-1]:
+        raise shape_error(name, "k is (…, Tk, D) and v (…, Tk, E), and these do not fit", k, v)
     if dropout:
         weights = Dropout(dropout).apply({}, {}, weights, True, key)[0]
-    return ops.matmul(weights, v)
+    return ops.matmul(weights, _share_heads(name, weights, v))
 
 
 def _share_heads(name: str, q: Array, k: Array) -> Array:
@@ -115,6 +138,8 @@ def MultiHeadAttention(
     causal: bool = False,
     rotary: float | None = None,
     cache: int | None = None,
+    keep_memory: bool = False,
+    return_weights: bool = False,
     kernel_init: Initializer | None = None,
     bias_init: Initializer = zeros,
 ) -> Layer:
@@ -128,6 +153,7 @@ def MultiHeadAttention(
     |------------|----------------------|---------------------------------------------------------|
     | `query`    | (…, Tq, C)           | who asks                                                |
     | `memory`   | (…, Tk, M)           | who answers, keys and values; the queries themselves    |
+    | `value`    | (…, Tk, V)           | where the values come from; the memory                  |
     | `mask`     | to (…, heads, Tq, Tk) | boolean, True where a query may attend to a key        |
     | `key_mask` | (…, Tk)              | boolean, True for a key and False for padding           |
     | `bias`     | to (…, heads, Tq, Tk) | added to the scores                                    |
@@ -137,14 +163,19 @@ def MultiHeadAttention(
     are `query`, `key`, `value` and `out`, each a `Dense`; kernels start `glorot_uniform`, biases
     at zero. `kv_heads` gives groups of heads the same keys and values. `rotary` turns queries and
     keys by their positions (`rotate`), with this base, usually 10000. `dropout` drops weights.
+    With `return_weights` the output is `{"y": …, "weights": …}`, the weights (…, heads, Tq, Tk) of
+    each head, before dropout. (PyTorch's `add_bias_kv` and `add_zero_attn` have no counterpart.)
 
     `cache=length` is for writing a sequence piece by piece. The state then has the keys and values
     of the `index` positions that were read, and a call without `train` continues after them:
     applied to one step at a time, to pieces or to all at once, the layer gives the same outputs.
     Such a layer is `causal`, and an input beyond `length` raises `IndexError`. `init` gives an
-    empty cache, for as many examples as the shape it gets.
+    empty cache, for as many examples as the shape it gets. With `keep_memory` it is the memory's
+    keys and values that stay in the state: a call with a `memory` computes them, a call without
+    one (and without `train`) attends to the last that there was.
 
-    Raises `ShapeError` when shapes do not fit, `TypeError` for a mask of numbers.
+    Raises `ShapeError` when shapes do not fit, `TypeError` for a mask of numbers, `TreeError` where
+    a memory is missing.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762.
 
@@ -155,7 +186,9 @@ def MultiHeadAttention(
         >>> layer.apply(params, state, {"query": x, "memory": memory})[0].shape
         (1, 5, 8)
     """
-    groups = num_heads if kv_heads is None else kv_heads
+    num_heads = whole_number(num_heads, "num_heads")
+    groups = num_heads if kv_heads is None else whole_number(kv_heads, "kv_heads")
+    cache = None if cache is None else whole_number(cache, "cache")
     name = describe(
         "MultiHeadAttention",
         num_heads,
@@ -167,13 +200,22 @@ def MultiHeadAttention(
         causal=(causal, False),
         rotary=(rotary, None),
         cache=(cache, None),
+        keep_memory=(keep_memory, False),
+        return_weights=(return_weights, False),
     )
-    if groups < 1 or num_heads < 1 or num_heads % groups:
-        raise ValueError(f"{name}: {num_heads} heads cannot share {groups} heads of keys")
+    if num_heads % groups:
+        raise ValueError(
+            f"{name}: {num_heads} heads cannot share {groups} heads of keys, at {source.here()}"
+        )
     if cache is not None and not causal:
         raise ValueError(
             f"{name}: what is read piece by piece cannot attend to what comes later\n"
             "  Write causal=True beside cache."
+        )
+    if cache is not None and keep_memory:
+        raise ValueError(
+            f"{name}: cache is for what attends to itself, keep_memory for the others, "
+            f"at {source.here()}"
         )
     Dropout(dropout)  # which says what is wrong with a rate
     start = glorot_uniform() if kernel_init is None else kernel_init
@@ -181,18 +223,26 @@ def MultiHeadAttention(
     def child(width: int) -> Layer:
         return Dense(width, use_bias=use_bias, kernel_init=start, bias_init=bias_init)
 
-    def parts(x: Any) -> dict[str, Any]:
-        given = named_inputs(x, "query", _INPUTS, name)
-        given.setdefault("memory", given["query"])
-        for each in ("query", "memory"):
+    def parts(x: Any, remembers: bool) -> dict[str, Any]:
+        wanted = ("memory",) if keep_memory and not remembers else ()
+        given = named_inputs(x, "query", _INPUTS, name, wanted)
+        if not keep_memory:
+            given.setdefault("memory", given["query"])
+        if "memory" in given:
+            given.setdefault("value", given["memory"])
+        elif "value" in given:
+            raise TreeError(f"{name} got values without a memory, at {source.here()}")
+        for each in given.keys() & {"query", "memory", "value"}:
             if len(shape_of(given[each])) < 2:
                 raise shape_error(name, f"{each} is (…, moments, channels)", given[each])
-        if cache is not None and given["memory"] is not given["query"]:
-            raise TreeError(f"{name} keeps what it has read, and takes no memory")
+        if cache is not None and not given["query"] is given["memory"] is given["value"]:
+            raise TreeError(
+                f"{name} keeps what it has read, and takes no memory, at {source.here()}"
+            )
         return given
 
     def init(key: Key, x: Any) -> tuple[Params, State]:
-        given = parts(x)
+        given = parts(x, remembers=False)
         query, memory = given["query"], given["memory"]
         width = query.shape[-1] // num_heads if head_dim is None else head_dim
         if head_dim is None and query.shape[-1] % num_heads:
@@ -205,53 +255,54 @@ def MultiHeadAttention(
             for each, size, shape in (
                 ("query", num_heads * width, query),
                 ("key", groups * width, memory),
-                ("value", groups * width, memory),
+                ("value", groups * width, given["value"]),
                 ("out", query.shape[-1] if features is None else features, inside),
             )
         }
-        if cache is None:
+        if cache is None and not keep_memory:
             return params, {}
-        kept = np.zeros((*query.shape[:-2], groups, cache, width), parameter_dtype(query))
-        return params, {"key": kept, "value": kept.copy(), "index": np.zeros((), np.int64)}
+        kept = np.zeros((*query.shape[:-2], groups, cache or 0, width), parameter_dtype(query))
+        state: State = {"key": kept, "value": kept.copy()}
+        return params, state if keep_memory else {**state, "index": np.zeros((), np.int64)}
 
     def apply(
         params: Params, state: State, x: Any, train: bool, key: Key | None
-    ) -> tuple[Array, State]:
-        given = parts(x)
+    ) -> tuple[Any, State]:
+        given = parts(x, remembers=not train)
 
         def project(each: str, x: Array, heads: int) -> Array:
             weights = entry(params, each, name)
             y = child(shape_of(entry(weights, "kernel", name))[-1]).apply(weights, {}, x)[0]
-            return np.swapaxes(np.reshape(y, (*shape_of(y)[:-1], heads, -1)), -2, -3)
+            width = shape_of(y)[-1] // heads
+            return np.swapaxes(np.reshape(y, (*shape_of(y)[:-1], heads, width)), -2, -3)
 
         q = project("query", given["query"], num_heads)
-        k = project("key", given["memory"], groups)
-        v = project("value", given["memory"], groups)
+        if "memory" in given:
+            k = project("key", given["memory"], groups)
+            v = project("value", given["value"], groups)
+            state = {"key": k, "value": v} if keep_memory and not train else state
+        else:
+            k, v = _recall(state, q, name)
         reading = cache is not None and not train
         first = entry(state, "index", name) if reading else 0
         if rotary is not None:
             q = rotate(q, first + np.arange(shape_of(q)[-2]), base=rotary)
             k = rotate(k, first + np.arange(shape_of(k)[-2]), base=rotary)
-        mask = _mask_of(given, name)
+        mask = _mask_of(given, k, name)
         if reading:
             state, k, v, seen = _remember(state, k, v, name)
             mask = seen if mask is None else np.logical_and(mask, seen)
-        y = dot_product_attention(
-            q, k, v, mask,
-            causal and not reading,
-            bias=given.get("bias"),
-            dropout=dropout if train else 0.0,
-            key=key,
-        )  # fmt: skip
-        y = np.swapaxes(y, -2, -3)
+        weights = attention_weights(q, k, mask, causal and not reading, bias=given.get("bias"))
+        y = np.swapaxes(_averages(weights, k, v, dropout if train else 0.0, key), -2, -3)
         y = np.reshape(y, (*shape_of(y)[:-2], math.prod(shape_of(y)[-2:])))
         out = entry(params, "out", name)
-        return child(shape_of(entry(out, "kernel", name))[-1]).apply(out, {}, y)[0], state
+        y = child(shape_of(entry(out, "kernel", name))[-1]).apply(out, {}, y)[0]
+        return {"y": y, "weights": weights} if return_weights else y, state
 
     return Layer(init, apply, name)
 
 
-def _mask_of(given: Mapping[str, Any], name: str) -> Array | None:
+def _mask_of(given: Mapping[str, Any], k: Array, name: str) -> Array | None:
     """The mask and the mask of the keys as one."""
     mask, key_mask = given.get("mask"), given.get("key_mask")
     if mask is not None:
@@ -259,13 +310,26 @@ def _mask_of(given: Mapping[str, Any], name: str) -> Array | None:
     if key_mask is None:
         return mask
     check_boolean(key_mask, "key_mask", name, "a key is none of the padding")
-    memory = given["memory"]
-    if shape_of(key_mask) != shape_of(memory)[:-1]:
-        raise shape_error(
-            name, f"the key_mask is {shape_of(memory)[:-1]}, one for each key", key_mask, memory
-        )
+    *examples, _, count, _ = shape_of(k)
+    if shape_of(key_mask) != (*examples, count):
+        raise shape_error(name, f"the key_mask is {(*examples, count)}, one for each key", key_mask)
     key_mask = key_mask[..., None, None, :]  # the same for all heads and queries
     return key_mask if mask is None else np.logical_and(mask, key_mask)
+
+
+def _recall(state: State, q: Array, name: str) -> tuple[Array, Array]:
+    """The keys and values of the memory that a call before this one was given."""
+    k, v = entry(state, "key", name), entry(state, "value", name)
+    if shape_of(k)[-2] == 0:
+        raise TreeError(
+            f"{name} has read no memory yet, at {source.here()}\n"
+            "  Pass the memory in the first call, and the state of each call to the next."
+        )
+    if shape_of(k)[:-3] != shape_of(q)[:-3]:
+        raise shape_error(
+            name, f"the memory was one for examples {shape_of(k)[:-3]}\n  Pass one for these.", q
+        )
+    return k, v
 
 
 def _remember(state: State, k: Array, v: Array, name: str) -> tuple[State, Array, Array, Array]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import source, tree
-from ..core import Array, shape_dtype
+from ..core import Array, shape_dtype, shape_error, shape_of
 from ..errors import TreeError
 from ..graph import eval_shape
 from ..random import Key
@@ -51,10 +51,11 @@ def compose(
     """
     children = dict(children)
     for child_name, child in children.items():
-        if not isinstance(child, Layer):
-            raise TypeError(
-                f"{child_name!r} is a {type(child).__name__}, and a layer is wanted, "
-                f"at {source.here()}\n  {_hint(child)}"
+        check_layer(child, repr(child_name))
+        if not child_name or "/" in child_name:
+            raise ValueError(
+                f"a layer's name is a text without '/', which parts the names of a path, and this "
+                f"is {child_name!r:.40}, at {source.here()}"
             )
     name = name or f"compose({', '.join(children)})"
 
@@ -74,7 +75,8 @@ def compose(
 
         eval_shape(lambda x: forward(call, x), x)
         if forgotten := children.keys() - made.keys():
-            raise ValueError(f"{name}: forward does not call {sorted(forgotten)}")
+            unused = sorted(forgotten)
+            raise ValueError(f"{name}: forward does not call {unused}, at {source.here()}")
         # Where there is nothing, there is no entry.
         params = {each: made[each][0] for each in children if made[each][0]}
         return params, {each: made[each][1] for each in children if made[each][1]}
@@ -150,11 +152,19 @@ def Residual(body: Layer, shortcut: Layer | None = None) -> Layer:
         >>> Residual(nn.Activation(np.square)).apply({}, {}, np.array([3.0]))[0]
         array([12.])
     """
+
+    def added(y: Array, x: Array) -> Array:
+        if shape_of(y) != shape_of(x):
+            raise shape_error("Residual", "body and shortcut differ in shape: no sum of them", y, x)
+        return y + x
+
     if shortcut is None:
-        return compose({"body": body}, lambda call, x: call("body", x) + x, f"Residual({body})")
+        return compose(
+            {"body": body}, lambda call, x: added(call("body", x), x), f"Residual({body})"
+        )
     return compose(
         {"body": body, "shortcut": shortcut},
-        lambda call, x: call("body", x) + call("shortcut", x),
+        lambda call, x: added(call("body", x), call("shortcut", x)),
         f"Residual({body}, {shortcut})",
     )
 
@@ -209,6 +219,15 @@ def _name(layers: Sequence[Any], named: Mapping[str, Layer]) -> dict[str, Layer]
     return children
 
 
+def check_layer(child: Any, what: str) -> None:
+    """Raises `TypeError` for what is no layer: a function, a list of layers, an uncalled `Relu`."""
+    if not isinstance(child, Layer):
+        raise TypeError(
+            f"{what} is a {type(child).__name__}, and a layer is wanted, "
+            f"at {source.here()}\n  {_hint(child)}"
+        )
+
+
 def _hint(child: Any) -> str:
     """What to write in place of a child that is no layer."""
     if isinstance(child, (list, tuple)):
@@ -222,7 +241,8 @@ def _hint(child: Any) -> str:
 
 def _child(children: Mapping[str, Layer], name: str) -> Layer:
     if name not in children:
-        raise ValueError(f"there is no child {name!r} among {', '.join(children)}")
+        there = ", ".join(children)
+        raise ValueError(f"there is no child {name!r} among {there}, at {source.here()}")
     return children[name]
 
 

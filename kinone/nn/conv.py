@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..core import Array, ShapeDtype, ndim_of, shape_error, shape_of
-from ..ops.spatial import Padding, channels_first, sizes
+from ..core import Array, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
+from ..ops.spatial import Padding, channels_first, is_several, sizes
 from ..random import Key
+from ..random.keys import draw, wrap_key_data
+from ..transforms import vmap
 from .initializers import Initializer, he_normal, zeros
-from .layer import Layer, Params, State, describe, entry, parameter_dtype
+from .layer import Layer, Params, State, describe, entries, parameter_dtype, whole_number
 
 Sizes = int | Sequence[int]
 
@@ -38,8 +40,10 @@ def Conv(
     (N, *spatial, C) → (N, *out, features), or (N, C, *spatial) → (N, features, *out) with
     `layout="NCHW"`. `kernel` is the window: its length says how many spatial axes there are, an int
     is for as many as the input has. `padding` is "SAME", "VALID", an int, an int for each axis, or
-    a (low, high) pair for each axis. With `groups`, group i of the outputs sees group i of the
-    channels; `groups=C` is a depthwise convolution.
+    a (low, high) pair for each axis, of zeros; "CIRCULAR", "REFLECT" and "REPLICATE" put the image
+    itself around it, half a window wide; "CAUSAL" is for one axis, of time: no output sees what
+    comes later. With `groups`, group i of the outputs sees group i of the channels; `groups=C` is a
+    depthwise convolution.
 
     `params["kernel"]` is (*kernel, C / groups, features), or (features, C / groups, *kernel) with
     "NCHW", and starts from `he_normal()`, with the same numbers in either layout; `params["bias"]`
@@ -54,7 +58,7 @@ def Conv(
     """
     return _convolution(
         "Conv",
-        ops.conv,
+        _convolve,
         features,
         kernel,
         {
@@ -109,6 +113,7 @@ def DepthwiseConv(
         layout=(layout, "NHWC"),
     )
     first = channels_first(layout)
+    multiplier = whole_number(multiplier, "multiplier")
 
     @functools.cache
     def layer(channels: int) -> Layer:
@@ -190,6 +195,32 @@ def ConvTranspose(
     )
 
 
+# What `np.pad` calls it.
+_AROUND: dict[str, Any] = {"CIRCULAR": "wrap", "REFLECT": "reflect", "REPLICATE": "edge"}
+
+
+def _convolve(
+    x: Array, weights: Array, *, padding: Padding, dilation: Sizes, layout: str, **options: Any
+) -> Array:
+    """`ops.conv`, and padding with what is in the image."""
+    known = padding.upper() if isinstance(padding, str) else ""
+    if known == "CAUSAL" or known in _AROUND:
+        rank, first = ndim_of(x) - 2, channels_first(layout)
+        window = shape_of(weights)[2:] if first else shape_of(weights)[:-2]
+        reach = [
+            (k - 1) * d for k, d in zip(window, sizes(dilation, rank, "dilation"), strict=True)
+        ]
+        if known in _AROUND:
+            still, sides = (0, 0), [(n // 2, n - n // 2) for n in reach]
+            widths = [still, still, *sides] if first else [still, *sides, still]
+            x, padding = np.pad(x, widths, mode=_AROUND[known]), "VALID"
+        elif rank == 1:
+            padding = [(reach[0], 0)]
+        else:
+            raise shape_error("Conv", 'padding="CAUSAL" is for one spatial axis, of time', x)
+    return ops.conv(x, weights, padding=padding, dilation=dilation, layout=layout, **options)
+
+
 def _convolution(
     kind: str,
     run: Callable[..., Array],
@@ -209,17 +240,21 @@ def _convolution(
     )
     first = channels_first(layout)
     values = {option: value for option, (value, _) in options.items()}
-    groups: int = values["groups"]
+    features = whole_number(features, "features")
+    groups = values["groups"] = whole_number(values["groups"], "groups")
 
     def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
         channels, window = _check(name, x, kernel, groups, features, first)
         dtype = parameter_dtype(x)
         shape = (*window, channels // groups, features // groups)
-        parts = _draw_groups(start, key["kernel"], groups, shape, dtype)
+        drawn = _draw_groups(start, key["kernel"], groups, shape, dtype)
         if backwards:
             # Each group's is drawn with its inputs before its outputs, and stored the other way.
-            parts = [np.swapaxes(part, -1, -2) for part in parts]
-        weights = np.concatenate(parts, axis=-1) if groups > 1 else parts[0]
+            drawn = np.swapaxes(drawn, -1, -2)
+        # The groups go into the last axis.
+        weights = np.reshape(
+            np.moveaxis(drawn, 0, -2), (*window, shape_of(drawn)[-2], groups * shape_of(drawn)[-1])
+        )
         params = {"kernel": _to_channels_first(weights) if first else weights}
         if use_bias:
             params["bias"] = bias_init(key["bias"], (features,), dtype)
@@ -228,8 +263,13 @@ def _convolution(
     def apply(
         params: Params, state: State, x: Array, train: bool, key: Key | None
     ) -> tuple[Array, State]:
-        y = run(x, entry(params, "kernel", name), layout=layout, **values)
-        return (_add_bias(y, entry(params, "bias", name), first) if use_bias else y), state
+        _, window = _check(name, shape_dtype(x), kernel, groups, features, first)
+        inner, outer = (features // groups, None) if backwards else (None, features)
+        shape = (outer, inner, *window) if first else (*window, inner, outer)
+        width = (features,) if use_bias else None
+        weights, bias = entries(params, name, kernel=shape, bias=width)
+        y = run(x, weights, layout=layout, **values)
+        return (y if bias is None else _add_bias(y, bias, first)), state
 
     return Layer(init, apply, name)
 
@@ -239,9 +279,10 @@ def _check(
 ) -> tuple[int, tuple[int, ...]]:
     """The number of channels and the window; raises where the input cannot fit."""
     rank = x.ndim - 2
-    if rank < 1 or (not isinstance(kernel, int) and len(kernel) != rank):
+    given = len(kernel) if is_several(kernel) else rank
+    if rank < 1 or given != rank:
         axes = "(N, C, *spatial)" if first else "(N, *spatial, C)"
-        window = "one or more" if isinstance(kernel, int) else len(kernel)
+        window = given if is_several(kernel) else "one or more"
         raise shape_error(
             name,
             f"the kernel has {window} spatial axes, so the input is {axes} with as many, and this "
@@ -260,11 +301,16 @@ def _check(
 
 def _draw_groups(
     start: Initializer, key: Key, groups: int, shape: tuple[int, ...], dtype: Any
-) -> list[Array]:
-    """One kernel for each group: to the initializer a group is a convolution of its own."""
+) -> Array:
+    """(groups, *shape): to the initializer, each group is a convolution of its own."""
     if groups == 1:
-        return [start(key, shape, dtype)]
-    return [start(each, shape, dtype) for each in key.split(groups)]
+        return start(key, shape, dtype)[None]
+    if start.__module__ == he_normal.__module__:
+        # Our own draw from their key alone, so all may be drawn at once, with the same bits: a
+        # depthwise convolution has thousands, and that many key objects would be made to split it.
+        rows = draw(key, (groups, 2), 64, "split")
+        return vmap(lambda row: start(wrap_key_data(row), shape, dtype))(rows)
+    return np.stack([start(each, shape, dtype) for each in key.split(groups)])
 
 
 def _to_channels_first(kernel: Array) -> Array:

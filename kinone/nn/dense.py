@@ -6,7 +6,7 @@ from .. import ops
 from ..core import Array, ShapeDtype, shape_error, shape_of
 from ..random import Key
 from .initializers import Initializer, lecun_normal, zeros
-from .layer import Layer, Params, State, describe, entry, parameter_dtype
+from .layer import Layer, Params, State, describe, entries, parameter_dtype, whole_number
 
 
 def Dense(
@@ -32,6 +32,7 @@ def Dense(
     """
     start = lecun_normal() if kernel_init is None else kernel_init
     name = describe("Dense", features, use_bias=(use_bias, True))
+    features = whole_number(features, "features")
 
     def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
         if x.ndim < 1:
@@ -45,7 +46,8 @@ def Dense(
     def apply(
         params: Params, state: State, x: Array, train: bool, key: Key | None
     ) -> tuple[Array, State]:
-        kernel = entry(params, "kernel", name)
+        width = (features,) if use_bias else None
+        kernel, bias = entries(params, name, kernel=(None, features), bias=width)
         inputs = shape_of(kernel)[0]
         if shape_of(x)[-1:] != (inputs,):
             raise shape_error(
@@ -56,6 +58,6 @@ def Dense(
                 kernel,
             )
         y = ops.matmul(x, kernel)
-        return (y + entry(params, "bias", name) if use_bias else y), state
+        return (y if bias is None else y + bias), state
 
     return Layer(init, apply, name)

@@ -10,7 +10,7 @@ from .. import random, source
 from ..core import Array, shape_of
 from ..ops.axes import normalize_axis
 from ..random import Key
-from .layer import Layer, Params, State, describe
+from .layer import Layer, Params, State, describe, real_number
 
 
 def Dropout(rate: float, *, broadcast_dims: Sequence[int] = ()) -> Layer:
@@ -65,8 +65,11 @@ def _dropping(
     name: str, rate: float, mask_shape: Callable[[tuple[int, ...]], tuple[int, ...]]
 ) -> Layer:
     """The layer whose mask has the shape `mask_shape(x.shape)`."""
+    rate = real_number(rate, "rate")
     if not 0 <= rate < 1:
-        raise ValueError(f"rate={rate} is not in [0, 1): it is the share that is dropped")
+        raise ValueError(
+            f"rate={rate} is not in [0, 1): it is the share that is dropped, at {source.here()}"
+        )
 
     def apply(
         params: Params, state: State, x: Array, train: bool, key: Key | None
@@ -82,4 +85,6 @@ def _dropping(
         mask = random.bernoulli(key, 1 - rate, mask_shape(shape_of(x)))
         return np.where(mask, x / (1 - rate), 0), state
 
-    return Layer(lambda key, x: ({}, {}), apply, name)
+    layer = Layer(lambda key, x: ({}, {}), apply, name)
+    layer.arithmetic = "linear"  # the mask is all that the backward pass keeps
+    return layer

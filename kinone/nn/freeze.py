@@ -59,7 +59,7 @@ def freeze(params: Any, *patterns: str) -> Partition:
     Raises `ValueError` when there is no pattern, or one fits no leaf.
     """
     paths = tree.paths(params)
-    if not patterns:
+    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
         raise ValueError(
             f"freeze wants patterns of paths, at {source.here()}\n"
             '  Write freeze(params, "stem/**").'

@@ -28,8 +28,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .. import random
-from ..core import Array
+from .. import random, source
+from ..core import Array, shape_dtype
 from ..random import Key
 
 Initializer = Callable[[Key, tuple[int, ...], Any], Array]
@@ -55,6 +55,7 @@ def fans(shape: tuple[int, ...], in_axis: int = -2, out_axis: int = -1) -> tuple
     if len(shape) < 2:
         raise ValueError(
             f"a kernel has an axis of inputs and an axis of outputs, and this one has shape {shape}"
+            f", at {source.here()}"
         )
     inputs, outputs = shape[in_axis], shape[out_axis]
     window = math.prod(shape) // max(inputs * outputs, 1)
@@ -72,10 +73,13 @@ def variance_scaling(
     dtype('float32')
     """
     if mode not in ("fan_in", "fan_out", "fan_avg"):
-        raise ValueError(f"mode={mode!r} is not 'fan_in', 'fan_out' or 'fan_avg'")
+        raise ValueError(
+            f"mode={mode!r} is not 'fan_in', 'fan_out' or 'fan_avg', at {source.here()}"
+        )
     if distribution not in ("normal", "truncated_normal", "uniform"):
         raise ValueError(
-            f"distribution={distribution!r} is not 'normal', 'truncated_normal' or 'uniform'"
+            f"distribution={distribution!r} is not 'normal', 'truncated_normal' or 'uniform', "
+            f"at {source.here()}"
         )
 
     def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
@@ -83,14 +87,21 @@ def variance_scaling(
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
         deviation = math.sqrt(scale / max(fan, 1))
         if distribution == "normal":
-            return random.normal(key, shape, dtype) * deviation
+            return _times(random.normal(key, shape, dtype), deviation)
         if distribution == "truncated_normal":
             cut = random.truncated_normal(key, -2.0, 2.0, shape, dtype)
-            return cut * (deviation / _TRUNCATED)
+            return _times(cut, deviation / _TRUNCATED)
         reach = math.sqrt(3) * deviation
         return random.uniform(key, shape, dtype, -reach, reach)
 
     return init
+
+
+def _times(numbers: Array, scale: float) -> Array:
+    """Their product in their own dtype: NumPy makes float32 of bfloat16 and a Python number."""
+    scaled = numbers * scale
+    dtype = shape_dtype(numbers).dtype
+    return scaled if shape_dtype(scaled).dtype == dtype else scaled.astype(dtype)
 
 
 def he_normal(in_axis: int = -2, out_axis: int = -1) -> Initializer:
@@ -127,7 +138,7 @@ def normal(stddev: float = 1e-2) -> Initializer:
     """Normal numbers of this standard deviation."""
 
     def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        return random.normal(key, shape, dtype) * stddev
+        return _times(random.normal(key, shape, dtype), float(stddev))
 
     return init
 
@@ -139,7 +150,7 @@ def truncated_normal(stddev: float = 1e-2, lower: float = -2.0, upper: float = 2
     """
 
     def init(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        return random.truncated_normal(key, lower, upper, shape, dtype) * stddev
+        return _times(random.truncated_normal(key, lower, upper, shape, dtype), float(stddev))
 
     return init
 

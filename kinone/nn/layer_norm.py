@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from .. import ops
-from ..core import Array, ShapeDtype, shape_error, shape_of
+from .. import ops, source
+from ..core import Array, ShapeDtype, shape_dtype, shape_error, shape_of
 from ..ops.axes import normalize_axis
 from ..ops.spatial import channels_first
 from ..random import Key
 from .initializers import Initializer, ones, zeros
-from .layer import Layer, Params, State, describe, entry, parameter_dtype
+from .layer import (
+    Layer,
+    Params,
+    State,
+    describe,
+    entries,
+    parameter_dtype,
+    real_number,
+    whole_number,
+)
 
 Normalise = Callable[[Array, Array | None, Array | None, bool], Array]
 
@@ -40,6 +49,7 @@ def LayerNorm(
         >>> norm.apply({}, {}, np.array([[1.0, 5.0]]))[0].round(4)
         array([[-1.,  1.]])
     """
+    epsilon = real_number(epsilon, "epsilon", 0)
     name = describe(
         "LayerNorm",
         axis=(axis, -1),
@@ -81,6 +91,7 @@ def RMSNorm(
         >>> RMSNorm(use_scale=False).apply({}, {}, np.array([[3.0, -3.0]]))[0].round(4)
         array([[ 1., -1.]])
     """
+    epsilon = real_number(epsilon, "epsilon", 0)
     name = describe(
         "RMSNorm", axis=(axis, -1), epsilon=(epsilon, 1e-6), use_scale=(use_scale, True)
     )
@@ -118,6 +129,7 @@ def GroupNorm(
         >>> norm.apply({}, {}, np.array([[1.0, 5.0, 10.0, 50.0]]))[0].round(4)
         array([[-1.,  1., -1.,  1.]])
     """
+    epsilon = real_number(epsilon, "epsilon", 0)
     name = describe(
         "GroupNorm",
         groups,
@@ -126,8 +138,7 @@ def GroupNorm(
         use_scale=(use_scale, True),
         use_bias=(use_bias, True),
     )
-    if groups < 1:
-        raise ValueError(f"groups={groups} is not a positive number of groups of channels")
+    groups = whole_number(groups, "groups")
     place = 1 if channels_first(layout) else -1
 
     def channels(x: Array | ShapeDtype) -> tuple[int, ...]:
@@ -179,6 +190,7 @@ def InstanceNorm(
         >>> norm.apply({}, {}, np.array([[[1.0], [5.0]]]))[0].round(4).ravel()
         array([-1.,  1.])
     """
+    epsilon = real_number(epsilon, "epsilon", 0)
     name = describe(
         "InstanceNorm",
         epsilon=(epsilon, 1e-5),
@@ -215,7 +227,10 @@ def InstanceNorm(
 def _lengths(x: ShapeDtype, axis: int | Sequence[int]) -> tuple[int, ...]:
     """The lengths of the normalised axes, in increasing order of the axes."""
     given = axis if isinstance(axis, Sequence) else (axis,)
-    return tuple(x.shape[each] for each in sorted(normalize_axis(a, x.ndim) for a in given))
+    axes = sorted(normalize_axis(a, x.ndim) for a in given)
+    if not axes or len(set(axes)) < len(axes):
+        raise ValueError(f"axis={axis} are not different axes of {x}, at {source.here()}")
+    return tuple(x.shape[each] for each in axes)
 
 
 def _norm(
@@ -239,8 +254,13 @@ def _norm(
     def apply(
         params: Params, state: State, x: Array, train: bool, key: Key | None
     ) -> tuple[Array, State]:
-        scale = None if scale_init is None else entry(params, "scale", name)
-        bias = None if bias_init is None else entry(params, "bias", name)
+        lengths = shape(shape_dtype(x))
+        scale, bias = entries(
+            params,
+            name,
+            scale=None if scale_init is None else lengths,
+            bias=None if bias_init is None else lengths,
+        )
         return normalise(x, scale, bias, train), state
 
     return Layer(init, apply, name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import source
-from ..core import Array, shape_dtype
+from ..core import Array, Tracer, shape_dtype
 from ..errors import TreeError
 
 
@@ -23,6 +23,11 @@ def named_inputs(
         >>> named_inputs(1.0, "x", ("mask",), "LSTM(8)")
         {'x': 1.0}
     """
+    if isinstance(x, (list, tuple)) and any(isinstance(each, (np.ndarray, Tracer)) for each in x):
+        raise TypeError(
+            f"{layer} takes several arrays by name, and got a {type(x).__name__}, at "
+            f"{source.here()}\n  Write {{{first!r}: …}}; the others are {', '.join(others)}."
+        )
     given = dict(x) if isinstance(x, Mapping) else {first: x}
     given = {name: value for name, value in given.items() if value is not None}
     known = (first, *others)

@@ -12,7 +12,7 @@ from ..core import Array, ShapeDtype, shape_dtype, shape_error, shape_of
 from ..ops.spatial import channels_first, to_channels_first, to_channels_last
 from ..random import Key
 from .initializers import Initializer, ones, zeros
-from .layer import Layer, Params, State, describe, entry, parameter_dtype
+from .layer import Layer, Params, State, describe, entries, parameter_dtype, real_number
 
 
 def BatchNorm(
@@ -55,8 +55,8 @@ def BatchNorm(
         >>> norm = BatchNorm()
         >>> params, state = norm.init(random.key(0), (1, 1))
         >>> y, state = norm.apply(params, state, np.array([[0.0], [4.0]]), train=True)
-        >>> y.round(3).tolist(), state["mean"].tolist(), state["var"].round(6).tolist()
-        ([[-1.0], [1.0]], [0.2], [1.7])
+        >>> y.round(3).tolist(), [round(float(state[name][0]), 6) for name in ("mean", "var")]
+        ([[-1.0], [1.0]], [0.2, 1.7])
     """
     name = describe(
         "BatchNorm",
@@ -67,8 +67,13 @@ def BatchNorm(
         use_bias=(use_bias, True),
     )
     first = channels_first(layout)
+    epsilon = real_number(epsilon, "epsilon", 0)
+    momentum = None if momentum is None else real_number(momentum, "momentum")
     if momentum is not None and not 0 <= momentum <= 1:
-        raise ValueError(f"momentum={momentum} is not between 0 and 1: it weighs the new batch")
+        raise ValueError(
+            f"momentum={momentum} is not between 0 and 1: it weighs the new batch, "
+            f"at {source.here()}"
+        )
 
     def channels_of(x: Array | ShapeDtype) -> int:
         shape: tuple[int, ...] = x.shape if isinstance(x, ShapeDtype) else shape_of(x)
@@ -93,9 +98,13 @@ def BatchNorm(
     ) -> tuple[Array, State]:
         x, mask = _parts(x, name)
         shape, dtype = (channels_of(x),), parameter_dtype(shape_dtype(x))
-        scale = entry(params, "scale", name) if use_scale else np.ones(shape, dtype)
-        bias = entry(params, "bias", name) if use_bias else np.zeros(shape, dtype)
-        mean, var = entry(state, "mean", name), entry(state, "var", name)
+        scale, bias = entries(
+            params, name, scale=shape if use_scale else None, bias=shape if use_bias else None
+        )
+        scale = np.ones(shape, dtype) if scale is None else scale
+        bias = np.zeros(shape, dtype) if bias is None else bias
+        batches = () if momentum is None else None
+        mean, var, batches = entries(state, name, mean=shape, var=shape, count=batches)
         if mask is not None:
             mask = _placed(mask, x, name, first)
             x = np.where(mask, x, 0)
@@ -120,11 +129,14 @@ def BatchNorm(
             )
             unbiased = batch_var * (count / (count - 1))
         # Running statistics are no part of the loss: nothing is kept for their derivative.
-        new_mean, new_var = ops.stop_gradient((batch_mean, unbiased))
+        kept = shape_dtype(mean).dtype  # whatever the input's: the state's dtype is for ever
+        new_mean, new_var = (
+            each.astype(kept) for each in ops.stop_gradient((batch_mean, unbiased))
+        )
         weight: Any = momentum
         new = {}
         if momentum is None:
-            new["count"] = entry(state, "count", name) + (1 if some is None else np.any(some))
+            new["count"] = batches + (1 if some is None else np.any(some))
             weight = (1 / np.maximum(new["count"], 1)).astype(shape_dtype(mean).dtype)
         if some is not None:  # a channel of which all is left out keeps what it had
             weight = np.where(some, weight, 0).astype(shape_dtype(mean).dtype)

@@ -18,26 +18,32 @@ def MaxPool(
     strides: Sizes | None = None,
     padding: Padding = "VALID",
     layout: str = "NHWC",
+    ceil_mode: bool = False,
 ) -> Layer:
     """Keeps the largest element of each window; `strides` are the window's sizes by default.
 
     (N, *spatial, C) → (N, *out, C), or channels second with `layout="NCHW"`. Padding counts as
-    minus infinity.
+    minus infinity. With `ceil_mode` a last window that begins inside may end beyond the padding.
 
         >>> import numpy as np
         >>> y, _ = MaxPool(2).apply({}, {}, np.arange(4.0).reshape(1, 4, 1))
         >>> y.ravel()
         array([1., 3.])
     """
+    channels_first(layout)  # an unknown name is an error here, not in the first step
     return stateless(
-        lambda x: ops.max_pool(x, window, strides=strides, padding=padding, layout=layout),
+        lambda x: ops.max_pool(
+            x, window, strides=strides, padding=padding, layout=layout, ceil_mode=ceil_mode
+        ),
         describe(
             "MaxPool",
             window,
             strides=(strides, None),
             padding=(padding, "VALID"),
             layout=(layout, "NHWC"),
+            ceil_mode=(ceil_mode, False),
         ),
+        "exact",
     )
 
 
@@ -48,16 +54,19 @@ def AvgPool(
     padding: Padding = "VALID",
     layout: str = "NHWC",
     count_include_pad: bool = False,
+    ceil_mode: bool = False,
 ) -> Layer:
     """The mean of each window; padded elements count only with `count_include_pad`.
 
-    (N, *spatial, C) → (N, *out, C), or channels second with `layout="NCHW"`.
+    (N, *spatial, C) → (N, *out, C), or channels second with `layout="NCHW"`. With `ceil_mode` a
+    last window that begins inside may end beyond the padding; what is beyond never counts.
 
         >>> import numpy as np
         >>> y, _ = AvgPool(2).apply({}, {}, np.arange(4.0).reshape(1, 4, 1))
         >>> y.ravel()
         array([0.5, 2.5])
     """
+    channels_first(layout)
     return stateless(
         lambda x: ops.avg_pool(
             x,
@@ -66,6 +75,7 @@ def AvgPool(
             padding=padding,
             layout=layout,
             count_include_pad=count_include_pad,
+            ceil_mode=ceil_mode,
         ),
         describe(
             "AvgPool",
@@ -74,7 +84,9 @@ def AvgPool(
             padding=(padding, "VALID"),
             layout=(layout, "NHWC"),
             count_include_pad=(count_include_pad, False),
+            ceil_mode=(ceil_mode, False),
         ),
+        "linear",
     )
 
 
@@ -85,10 +97,11 @@ def GlobalAvgPool(*, layout: str = "NHWC") -> Layer:
     >>> GlobalAvgPool().apply({}, {}, np.ones((2, 7, 7, 5)))[0].shape
     (2, 5)
     """
-    channels_first(layout)  # an unknown name is an error here, not in the first step
+    channels_first(layout)
     return stateless(
         lambda x: ops.global_avg_pool(x, layout=layout),
         describe("GlobalAvgPool", layout=(layout, "NHWC")),
+        "linear",
     )
 
 
@@ -108,6 +121,7 @@ def AdaptiveAvgPool(output_size: OutputSize, *, layout: str = "NHWC") -> Layer:
     return stateless(
         lambda x: ops.adaptive_avg_pool(x, output_size, layout=layout),
         describe("AdaptiveAvgPool", output_size, layout=(layout, "NHWC")),
+        "linear",
     )
 
 
@@ -122,6 +136,7 @@ def AdaptiveMaxPool(output_size: OutputSize, *, layout: str = "NHWC") -> Layer:
     return stateless(
         lambda x: ops.adaptive_max_pool(x, output_size, layout=layout),
         describe("AdaptiveMaxPool", output_size, layout=(layout, "NHWC")),
+        "exact",
     )
 
 
@@ -136,4 +151,5 @@ def GlobalMaxPool(*, layout: str = "NHWC") -> Layer:
     return stateless(
         lambda x: ops.global_max_pool(x, layout=layout),
         describe("GlobalMaxPool", layout=(layout, "NHWC")),
+        "exact",
     )

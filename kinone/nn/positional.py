@@ -6,10 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops, source
 from ..core import Array, ShapeDtype, shape_dtype, shape_error, shape_of
 from ..random import Key
 from .initializers import Initializer, normal
-from .layer import Layer, Params, State, describe, entry, parameter_dtype, stateless
+from .layer import (
+    Layer,
+    Params,
+    State,
+    describe,
+    entries,
+    entry,
+    parameter_dtype,
+    stateless,
+    whole_number,
+)
 
 
 def sinusoidal_positions(
@@ -29,10 +40,7 @@ def sinusoidal_positions(
         ...     [0.0, 1.0, 0.0, 1.0], [np.float32(0.841), np.float32(0.54), np.float32(0.01), 1.0]]
         True
     """
-    _check_even(features)
-    angles = np.outer(np.arange(length), _frequencies(features, base))
-    pairs = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
-    return pairs.reshape(length, features).astype(dtype)
+    return _waves(np.arange(length), features, dtype, base)
 
 
 def rotate(
@@ -79,19 +87,71 @@ def rotate(
     return np.concatenate(turned, axis=-1)
 
 
-def SinusoidalPositions(*, base: float = 10000.0) -> Layer:
+def alibi_bias(
+    num_heads: int, queries: Array, keys: Array | None = None, dtype: Any = np.float32
+) -> Array:
+    """What attention adds to its scores so that far keys count less: ALiBi, (heads, Tq, Tk).
+
+        bias[h, i, j] = -slope[h] · |queries[i] - keys[j]|
+
+    `queries` and `keys` are positions, or a length for 0, 1, …; the keys are by default the
+    queries. The slopes are 2^(-8 / heads), its square, its cube, …; for a number of heads that is
+    no power of two those of the next smaller one, and every other of the next larger. Pass the
+    result as the `bias` of `MultiHeadAttention`; there is nothing to learn.
+
+    Raises `ValueError` when `num_heads` is not positive.
+
+    Source: Press, Smith & Lewis 2022, arXiv:2108.12409.
+
+        >>> alibi_bias(8, 3)[0].tolist()
+        [[-0.0, -0.5, -1.0], [-0.5, -0.0, -0.5], [-1.0, -0.5, -0.0]]
+    """
+    num_heads = whole_number(num_heads, "num_heads")
+    power = 2 ** (num_heads.bit_length() - 1)
+    slopes = 2.0 ** (-8 / power * np.arange(1, power + 1))
+    between = 2.0 ** (-4 / power * np.arange(1, 2 * power, 2))
+    slopes = np.concatenate([slopes, between[: num_heads - power]])
+    rows, columns = (_positions(each) for each in (queries, queries if keys is None else keys))
+    distance = np.abs(np.expand_dims(rows, -1) - columns)
+    bias: Array = -(slopes[:, None, None] * distance).astype(dtype)
+    return bias
+
+
+def _positions(x: Array) -> Array:
+    """The positions that are meant by a length."""
+    return np.arange(x) if isinstance(x, (int, np.integer)) else x
+
+
+def SinusoidalPositions(*, base: float = 10000.0, cache: bool = False) -> Layer:
     """Adds `sinusoidal_positions` to sequences (…, T, C); no parameters.
+
+    `cache=True` is for sequences that come piece by piece, as in `MultiHeadAttention`: the state
+    counts in `index` the positions that were read, and a call without `train` goes on after them.
 
     >>> SinusoidalPositions().apply({}, {}, np.zeros((1, 2, 2)))[0].round(3)
     array([[[0.   , 1.   ],
             [0.841, 0.54 ]]])
+    >>> later = SinusoidalPositions(cache=True).apply({}, {"index": 1}, np.zeros((1, 1, 2)))
+    >>> later[0].round(3), later[1]
+    (array([[[0.841, 0.54 ]]]), {'index': 2})
     """
+    name = describe("SinusoidalPositions", base=(base, 10000.0), cache=(cache, False))
 
-    def add(x: Array) -> Array:
-        length, features = _sequence(x, "SinusoidalPositions")
-        return x + sinusoidal_positions(length, features, shape_dtype(x).dtype, base=base)
+    def apply(
+        params: Params, state: State, x: Array, train: bool, key: Key | None
+    ) -> tuple[Array, State]:
+        length, features = _sequence(x, name)
+        if shape_dtype(x).dtype.kind in "biu":
+            raise TypeError(
+                f"SinusoidalPositions adds fractions, and got {shape_dtype(x)}, at {source.here()}"
+                "\n  Give it what an Embedding makes of such numbers."
+            )
+        first = 0
+        if cache and not train:
+            first, state = _continued(state, length, name)
+        return x + _waves(first + np.arange(length), features, shape_dtype(x).dtype, base), state
 
-    return stateless(add, describe("SinusoidalPositions", base=(base, 10000.0)))
+    return Layer(lambda key, x: ({}, _nothing_read(cache)), apply, name)
 
 
 def RotaryPositions(*, base: float = 10000.0, interleaved: bool = False) -> Layer:
@@ -108,14 +168,15 @@ def RotaryPositions(*, base: float = 10000.0, interleaved: bool = False) -> Laye
 
 
 def LearnedPositions(
-    length: int | None = None, *, embedding_init: Initializer | None = None
+    length: int | None = None, *, embedding_init: Initializer | None = None, cache: bool = False
 ) -> Layer:
     """Adds a learned vector for each position to sequences (…, T, C).
 
     `params["embedding"]` is (length, C) and starts normal with deviation 0.02; `length` is by
-    default that of the sequence given to `init`. Shorter sequences take the first rows.
+    default that of the sequence given to `init`. Shorter sequences take the first rows, or with
+    `cache=True` those after what was read, as in `SinusoidalPositions`.
 
-    Raises `ShapeError` for a longer sequence.
+    Raises `ShapeError` for a longer sequence, `IndexError` for a piece that goes beyond the end.
 
         >>> from kinone import random
         >>> layer = LearnedPositions(16)
@@ -124,27 +185,49 @@ def LearnedPositions(
         (16, 4)
     """
     start = normal(0.02) if embedding_init is None else embedding_init
-    name = describe("LearnedPositions", *(() if length is None else (length,)))
+    given = () if length is None else (length,)
+    name = describe("LearnedPositions", *given, cache=(cache, False))
 
     def init(key: Key, x: ShapeDtype) -> tuple[Params, State]:
         moments, features = _sequence(x, name)
         shape = (moments if length is None else length, features)
-        return {"embedding": start(key["embedding"], shape, parameter_dtype(x))}, {}
+        table = start(key["embedding"], shape, parameter_dtype(x))
+        return {"embedding": table}, _nothing_read(cache)
 
     def apply(
         params: Params, state: State, x: Array, train: bool, key: Key | None
     ) -> tuple[Array, State]:
         moments, features = _sequence(x, name)
-        embedding = entry(params, "embedding", name)
+        (embedding,) = entries(params, name, embedding=(length, None))
         rows, width = shape_of(embedding)
         if moments > rows or features != width:
             raise shape_error(
                 name, f"the sequence has {moments} moments of {features} channels, and there are "
                 f"positions for {rows} of {width}", x, embedding,
             )  # fmt: skip
-        return x + (embedding if moments == rows else embedding[:moments]), state
+        if train or not cache:
+            return x + (embedding if moments == rows else embedding[:moments]), state
+        first, state = _continued(state, moments, name)
+        return x + ops.take(embedding, first + np.arange(moments), axis=0), state
 
     return Layer(init, apply, name)
+
+
+def _nothing_read(cache: bool) -> State:
+    return {"index": np.zeros((), np.int64)} if cache else {}
+
+
+def _continued(state: State, moments: int, name: str) -> tuple[Any, State]:
+    """The first position of a piece, and the state after it."""
+    first = entry(state, "index", name)
+    return first, {**state, "index": first + moments}
+
+
+def _waves(positions: Array, features: int, dtype: Any, base: float) -> Array:
+    _check_even(features)
+    angles = np.expand_dims(positions, -1) * _frequencies(features, base)
+    pairs = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
+    return np.reshape(pairs, (*shape_of(positions), features)).astype(dtype)
 
 
 def _frequencies(features: int, base: float) -> Any:
@@ -153,7 +236,9 @@ def _frequencies(features: int, base: float) -> Any:
 
 def _check_even(features: int) -> None:
     if features % 2:
-        raise ValueError(f"positions want an even number of features, not {features}")
+        raise ValueError(
+            f"positions want an even number of features, not {features}, at {source.here()}"
+        )
 
 
 def _sequence(x: Array | ShapeDtype, name: str) -> tuple[int, int]:

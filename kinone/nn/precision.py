@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import source, tree
-from ..core import Array, is_bfloat16, shape_dtype
+from .. import source
 from ..random import Key
 from ..transforms import checkpoint as remat
-from .layer import ApplyFunction, Layer, Params, State, calls, frame
+from .casting import cast_floats, is_real_floating
+from .combine import check_layer
+from .layer import Layer, Params, State, calls, frame, rounded
 
 
 def mixed_precision(layer: Layer, storage: Any = "float16", compute: Any = "float32") -> Layer:
@@ -22,6 +23,9 @@ def mixed_precision(layer: Layer, storage: Any = "float16", compute: Any = "floa
     like are made of) reads its input in `storage`, computes in `compute`, sums and statistics
     included, and rounds its output to `storage` once. The backward pass keeps the rounded input and
     computes the part again in `compute`; compiled, what it does not need of that is left away.
+    Parts that only choose or move numbers (`Relu`, `MaxPool`, `Flatten`) run in `storage`, where
+    they are exact; of linear ones (`AvgPool`, `Dropout`) nothing is kept. So the backward pass
+    keeps half the bytes: of convolution, `BatchNorm`, `Relu` two arrays in `storage`, not float32.
     The model's output, and so the loss, is in `compute`.
 
     Parameters are made and updated in float32, as masters, and their gradients are float32;
@@ -44,6 +48,7 @@ def mixed_precision(layer: Layer, storage: Any = "float16", compute: Any = "floa
 
     Source: Micikevicius et al. 2017, arXiv:1710.03740.
     """
+    check_layer(layer, "what mixed_precision runs")
     narrow, wide = _floating(storage, "storage"), _floating(compute, "compute")
     if narrow.itemsize > wide.itemsize:
         raise ValueError(
@@ -52,24 +57,25 @@ def mixed_precision(layer: Layer, storage: Any = "float16", compute: Any = "floa
         )
 
     def around(
-        run: ApplyFunction, params: Params, state: State, x: Any, train: bool, key: Key | None
+        part: Layer, params: Params, state: State, x: Any, train: bool, key: Key | None
     ) -> tuple[Any, State]:
         """One part: `compute` inside, `storage` outside."""
 
-        def widened(params: Params, state: State, x: Any, key: Key | None) -> tuple[Any, State]:
+        def inside(params: Params, state: State, x: Any, key: Key | None) -> tuple[Any, State]:
             with _applying(None):  # the layers that it applies itself compute alike
-                y, new = run(_cast(params, wide), state, _cast(x, wide), train, key)
-            return _cast(y, narrow), new
+                y, new = rounded(part, narrow, wide, params, state, x, train, key)
+            return y, new
 
-        y, new = remat(widened)(params, state, x, key)
+        run = remat(inside) if part.arithmetic == "general" else inside
+        y, new = run(params, state, x, key)
         return y, new
 
     def apply(
         params: Params, state: State, x: Any, train: bool, key: Key | None
     ) -> tuple[Any, State]:
         with _applying(around):
-            y, new = layer.apply(params, state, _cast(x, narrow), train, key)
-        return _cast(y, wide), new
+            y, new = layer.apply(params, state, cast_floats(x, narrow), train, key)
+        return cast_floats(y, wide), new
 
     return frame(layer.init, apply, f"mixed_precision({layer}, {narrow})")
 
@@ -89,22 +95,6 @@ class _applying:
         calls.around = self.before
 
 
-def _cast(values: Any, dtype: np.dtype[Any]) -> Any:
-    """The tree with its real floating-point leaves in a dtype."""
-
-    def cast(leaf: Array) -> Array:
-        given = shape_dtype(leaf)
-        if given.weak or not _is_real(given.dtype) or given.dtype == dtype:
-            return leaf
-        return leaf.astype(dtype)
-
-    return tree.map(cast, values)
-
-
-def _is_real(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "f" or is_bfloat16(dtype)
-
-
 def _floating(given: Any, what: str) -> np.dtype[Any]:
     if given == "bfloat16":
         try:
@@ -118,7 +108,7 @@ def _floating(given: Any, what: str) -> np.dtype[Any]:
         dtype: np.dtype[Any] = np.dtype(given)
     except TypeError:
         dtype = np.dtype(object)
-    if not _is_real(dtype):
+    if not is_real_floating(dtype):
         raise TypeError(
             f"{what} is {given!r:.40}, and a floating-point dtype is wanted, at {source.here()}\n"
             '  Write storage="float16", compute="float32".'

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 
 from .. import ops, random, source, tree
-from ..core import Array, shape_dtype, shape_error, shape_of
+from ..core import Array, Tracer, shape_dtype, shape_error, shape_of
 from ..errors import TreeError
 from ..random import Key
 from ..transforms import scan
 from .dropout import Dropout
 from .initializers import Initializer
-from .layer import Layer, Params, State, describe, entry, parameter_dtype
+from .layer import Layer, Params, State, describe, entries, entry, parameter_dtype, whole_number
+from .lstm import lstm
 from .named_inputs import check_boolean, named_inputs
 
 Carry = dict[str, Array]
@@ -68,44 +69,67 @@ GRU_CELL = Cell("GRU", 3, ("h",), _gru_step)
 def rnn_cell(activation: str) -> Cell:
     functions: dict[str, Callable[[Array], Array]] = {"tanh": np.tanh, "relu": ops.relu}
     if activation not in functions:
-        raise ValueError(f"activation={activation!r} is neither 'tanh' nor 'relu'")
+        raise ValueError(
+            f"activation={activation!r} is neither 'tanh' nor 'relu', at {source.here()}"
+        )
     return Cell("RNN", 1, ("h",), _rnn_step(functions[activation]))
+
+
+class CellOptions(TypedDict, total=False):
+    """What cells take; parameters start uniform within ±1 / √features unless told otherwise."""
+
+    use_bias: bool
+    kernel_init: Initializer | None
+    recurrent_init: Initializer | None
+    bias_init: Initializer | None
+
+
+class RecurrentOptions(CellOptions, total=False):
+    """What recurrent layers take; `LSTM` says what it means."""
+
+    num_layers: int
+    bidirectional: bool
+    reverse: bool
+    dropout: float
+    return_sequences: bool
+    return_carry: bool
 
 
 def recurrent(
     cell: Cell,
-    *,
     features: int,
-    num_layers: int,
-    bidirectional: bool,
-    reverse: bool,
-    dropout: float,
-    return_sequences: bool,
-    return_carry: bool,
-    use_bias: bool,
-    kernel_init: Initializer | None,
-    recurrent_init: Initializer | None,
-    bias_init: Initializer | None,
-    shown: Mapping[str, tuple[object, object]] | None = None,
+    shown: Mapping[str, tuple[object, object]],
+    *,
+    projection: int | None = None,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    reverse: bool = False,
+    dropout: float = 0.0,
+    return_sequences: bool = True,
+    return_carry: bool = False,
+    **cell_options: Unpack[CellOptions],
 ) -> Layer:
     name = describe(
         cell.kind,
         features,
-        **(shown or {}),
+        **shown,
         num_layers=(num_layers, 1),
         bidirectional=(bidirectional, False),
         reverse=(reverse, False),
         dropout=(dropout, 0.0),
         return_sequences=(return_sequences, True),
         return_carry=(return_carry, False),
-        use_bias=(use_bias, True),
+        use_bias=(cell_options.get("use_bias", True), True),
     )
-    if num_layers < 1:
-        raise ValueError(f"{name}: num_layers={num_layers} is not at least 1")
+    num_layers = whole_number(num_layers, "num_layers")
+    make, checked = _weights(cell, features, projection, name, **cell_options)
+    sizes = dict.fromkeys(cell.carries, features) | {"h": projection or features}
     if bidirectional and reverse:
-        raise ValueError(f"{name} reads in both directions, so that reverse=True says nothing")
+        raise ValueError(
+            f"{name} reads in both directions, so that reverse=True says nothing, "
+            f"at {source.here()}"
+        )
     between = Dropout(dropout)
-    make = _parameters(cell, features, use_bias, kernel_init, recurrent_init, bias_init)
     directions = ("forward", "backward") if bidirectional else (("forward", "backward")[reverse],)
 
     def init(key: Key, x: Any) -> tuple[Params, State]:
@@ -119,7 +143,7 @@ def recurrent(
             params[f"layer{i}"] = {
                 each: make(layer_key[each], inputs, parameter_dtype(given)) for each in directions
             }
-            inputs = features * len(directions)
+            inputs = sizes["h"] * len(directions)
         return params, {}
 
     def apply(
@@ -130,9 +154,8 @@ def recurrent(
         if len(shape) < 2:
             raise shape_error(name, f"{name} wants (…, moments, channels)", given["x"])
         mask = _mask_of(given, shape, name)
-        carries = _carry_of(
-            cell, given.get("carry"), (num_layers * len(directions), *shape[:-2], features), name
-        )
+        rows = num_layers * len(directions)
+        carries = _carry_of(sizes, given.get("carry"), (rows, *shape[:-2]), name)
         y = np.moveaxis(given["x"], -2, 0)
         finals: list[Carry] = []
         for i in range(num_layers):
@@ -142,10 +165,8 @@ def recurrent(
             parts = []
             for each in directions:
                 start = None if carries is None else tree.map(_nth(len(finals)), carries)
-                final, part = _run(
-                    cell, entry(weights, each, f"{name} at layer{i}"), y, mask, start,
-                    each == "backward", name,
-                )  # fmt: skip
+                chosen = checked(entry(weights, each, f"{name} at layer{i}"))
+                final, part = _run(cell, chosen, y, mask, start, each == "backward", name)
                 finals.append(final)
                 parts.append(part)
             y = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
@@ -175,19 +196,24 @@ def _run(
     name: str,
 ) -> tuple[Carry, Array]:
     """One direction of one layer over all moments, which are the first axis of `x` and `mask`."""
-    x, kernel, bias = _project(cell, weights, x, name)
+    gates, kernel, bias = _project(cell, weights, x, name)
+    projection = weights.get("projection")
     if carry is None:
-        carry = _zeros(cell, kernel, x, shape_of(x)[1:-1])
+        carry = _zeros(cell, kernel, gates, shape_of(x)[1:-1])
+    if cell is LSTM_CELL and projection is None and shape_of(x)[0]:
+        return lstm(gates, carry, kernel, mask, reverse)
 
     def step(carry: Carry, moment: Any) -> tuple[Carry, Array]:
-        after = cell.step(moment["x"], carry, kernel, bias)
+        after = cell.step(moment["gates"], carry, kernel, bias)
+        if projection is not None:
+            after["h"] = ops.matmul(after["h"], projection)
         if mask is None:
             return after, after["h"]
         alive = moment["mask"]
         y = np.where(alive, after["h"], 0)
         return {each: np.where(alive, after[each], carry[each]) for each in cell.carries}, y
 
-    moments = {"x": x} if mask is None else {"x": x, "mask": mask}
+    moments = {"gates": gates} if mask is None else {"gates": gates, "mask": mask}
     final, y = scan(step, carry, moments, reverse=reverse)
     return final, y
 
@@ -215,50 +241,72 @@ def _project(cell: Cell, weights: Params, x: Array, name: str) -> tuple[Array, A
 
 def _zeros(cell: Cell, kernel: Array, gates: Array, examples: tuple[int, ...]) -> Carry:
     dtype = np.result_type(shape_dtype(gates).dtype, shape_dtype(kernel).dtype)
-    shape = (*examples, shape_of(kernel)[0])
-    return {each: np.zeros(shape, dtype) for each in cell.carries}
+    sizes = dict.fromkeys(cell.carries, shape_of(kernel)[1] // cell.gates)
+    sizes["h"] = shape_of(kernel)[0]
+    return {each: np.zeros((*examples, size), dtype) for each, size in sizes.items()}
 
 
-def _parameters(
+def _weights(
     cell: Cell,
     features: int,
-    use_bias: bool,
-    kernel_init: Initializer | None,
-    recurrent_init: Initializer | None,
-    bias_init: Initializer | None,
-) -> Callable[[Key, int, Any], Params]:
-    """Makes the parameters of one direction of one layer for a number of inputs."""
-    reach = 1 / math.sqrt(max(features, 1))
+    projection: int | None,
+    name: str,
+    *,
+    use_bias: bool = True,
+    kernel_init: Initializer | None = None,
+    recurrent_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> tuple[Callable[[Key, int, Any], Params], Callable[[Any], Params]]:
+    """Makes the parameters of one direction of one layer for a number of inputs; and hands on those
+    that are as it makes them."""
+    width = cell.gates * whole_number(features, "features")
+    carried = features if projection is None else whole_number(projection, "projection")
+    reach = 1 / math.sqrt(features)
 
     def uniform(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         return random.uniform(key, shape, dtype, -reach, reach)
 
+    bias = (width,) if use_bias else None
+    shapes: dict[str, tuple[int | None, ...] | None] = {
+        "kernel": (None, width),
+        "recurrent_kernel": (carried, width),
+        "bias": bias,
+        "recurrent_bias": bias,
+        "projection": None if projection is None else (features, carried),
+    }
+    starts = {
+        "kernel": kernel_init,
+        "recurrent_kernel": recurrent_init,
+        "bias": bias_init,
+        "recurrent_bias": bias_init,
+        "projection": recurrent_init,
+    }
+
     def make(key: Key, inputs: int, dtype: Any) -> Params:
-        width = cell.gates * features
-        leaves: dict[str, tuple[Initializer | None, tuple[int, ...]]] = {
-            "kernel": (kernel_init, (inputs, width)),
-            "recurrent_kernel": (recurrent_init, (features, width)),
-        }
-        if use_bias:
-            leaves["bias"] = leaves["recurrent_bias"] = (bias_init, (width,))
         return {
-            leaf: (start or uniform)(key[leaf], shape, dtype)
-            for leaf, (start, shape) in leaves.items()
+            leaf: (starts[leaf] or uniform)(
+                key[leaf], tuple([inputs if n is None else n for n in shape]), dtype
+            )
+            for leaf, shape in shapes.items()
+            if shape is not None
         }
 
-    return make
+    def checked(weights: Any) -> Params:
+        entries(weights, name, **shapes)
+        return cast(Params, weights)
+
+    return make, checked
 
 
 def cell_layer(
     cell: Cell,
     features: int,
-    use_bias: bool,
-    kernel_init: Initializer | None,
-    recurrent_init: Initializer | None,
-    bias_init: Initializer | None,
+    shown: Mapping[str, tuple[object, object]],
+    **options: Unpack[CellOptions],
 ) -> Layer:
-    name = describe(f"{cell.kind}Cell", features, use_bias=(use_bias, True))
-    make = _parameters(cell, features, use_bias, kernel_init, recurrent_init, bias_init)
+    use_bias = (options.get("use_bias", True), True)
+    name = describe(f"{cell.kind}Cell", features, **shown, use_bias=use_bias)
+    make, checked = _weights(cell, features, None, name, **options)
 
     def init(key: Key, x: Any) -> tuple[Params, State]:
         given = named_inputs(x, "x", ("carry",), name)["x"]
@@ -270,9 +318,10 @@ def cell_layer(
         params: Params, state: State, x: Any, train: bool, key: Key | None
     ) -> tuple[Any, State]:
         given = named_inputs(x, "x", ("carry",), name)
-        gates, kernel, bias = _project(cell, params, given["x"], name)
+        gates, kernel, bias = _project(cell, checked(params), given["x"], name)
         examples = shape_of(gates)[:-1]
-        carry = _carry_of(cell, given.get("carry"), (*examples, features), name)
+        sizes = dict.fromkeys(cell.carries, features)
+        carry = _carry_of(sizes, given.get("carry"), examples, name)
         if carry is None:
             carry = _zeros(cell, kernel, gates, examples)
         return cell.step(gates, carry, kernel, bias), state
@@ -290,6 +339,13 @@ def _mask_of(given: Mapping[str, Any], shape: tuple[int, ...], name: str) -> Arr
             raise shape_error(
                 name, f"lengths are integers of shape {shape[:-2]}, one for each sequence", lengths
             )
+        if not isinstance(lengths, Tracer):
+            known = np.asarray(lengths)
+            if known.size and not 0 <= known.min() <= known.max() <= moments:
+                raise ValueError(
+                    f"{name}: lengths are from {known.min()} to {known.max()}, and the sequences "
+                    f"have {moments} moments, at {source.here()}"
+                )
         mask = np.arange(moments) < np.expand_dims(lengths, -1)
     if mask is None:
         return None
@@ -301,16 +357,19 @@ def _mask_of(given: Mapping[str, Any], shape: tuple[int, ...], name: str) -> Arr
     return np.expand_dims(np.moveaxis(mask, -1, 0), -1)
 
 
-def _carry_of(cell: Cell, carry: Any, shape: tuple[int, ...], name: str) -> Carry | None:
+def _carry_of(
+    sizes: Mapping[str, int], carry: Any, examples: tuple[int, ...], name: str
+) -> Carry | None:
     if carry is None:
         return None
-    if not isinstance(carry, Mapping) or set(carry) != set(cell.carries):
+    if not isinstance(carry, Mapping) or set(carry) != set(sizes):
         found = sorted(carry) if isinstance(carry, Mapping) else type(carry).__name__
         raise TreeError(
-            f"{name}: the carry is {found}, and a dict of {', '.join(cell.carries)} is wanted, "
+            f"{name}: the carry is {found}, and a dict of {', '.join(sizes)} is wanted, "
             f"at {source.here()}"
         )
-    for each in cell.carries:
+    for each, size in sizes.items():
+        shape = (*examples, size)
         if shape_of(carry[each]) != shape:
             raise shape_error(name, f"carry {each!r} wants shape {shape}", carry[each])
-    return {each: carry[each] for each in cell.carries}
+    return {each: carry[each] for each in sizes}

@@ -8,26 +8,22 @@ one matrix product for all moments, before the loop; only what needs the carry i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Unpack
 
-from .initializers import Initializer
 from .layer import Layer
-from .recurrence import GRU_CELL, LSTM_CELL, cell_layer, recurrent, rnn_cell
+from .recurrence import (
+    GRU_CELL,
+    LSTM_CELL,
+    CellOptions,
+    RecurrentOptions,
+    cell_layer,
+    recurrent,
+    rnn_cell,
+)
 
 
 def LSTM(
-    features: int,
-    *,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    reverse: bool = False,
-    dropout: float = 0.0,
-    return_sequences: bool = True,
-    return_carry: bool = False,
-    use_bias: bool = True,
-    kernel_init: Initializer | None = None,
-    recurrent_init: Initializer | None = None,
-    bias_init: Initializer | None = None,
+    features: int, *, projection: int | None = None, **options: Unpack[RecurrentOptions]
 ) -> Layer:
     """Long short-term memory: a cell `c` that gates write to, forget from and read.
 
@@ -36,11 +32,8 @@ def LSTM(
         h ← σ(o) · tanh(c)
 
     (…, T, C) → (…, T, features), or (…, T, 2 · features) with `bidirectional`, the forward half
-    first; the leading axes are examples. `return_sequences=False` gives the last moment's output
-    alone (of each direction the last that it computed), (…, features). Parameters are at
-    `layer0/forward/kernel` and so on, and `layer0/backward/…` for the other direction.
-
-    The input may be a dict:
+    first; the leading axes are examples. Parameters are at `layer0/forward/kernel` and so on, and
+    `layer0/backward/…` for the other direction. The input may be a dict:
 
     | name      | shape       | meaning                                                           |
     |-----------|-------------|-------------------------------------------------------------------|
@@ -50,12 +43,25 @@ def LSTM(
     | `carry`   | dict        | where to start from, `{"h": …, "c": …}`; zeros without it         |
 
     With `mask` or `lengths` the result is that of PyTorch's packed sequences: a backward pass
-    begins at each sequence's own end. With `return_carry` the output is a dict too, `{"y": …,
-    "carry": …}`; each entry of the carry is (num_layers · directions, …, features), as PyTorch
-    orders it, and may be passed on as the next part's.
+    begins at each sequence's own end.
 
-    `dropout` is the share that is dropped between layers in training, `reverse` reads from the end.
-    All parameters start uniform within ±1 / √features.
+    | option             | default | meaning                                                       |
+    |--------------------|---------|----------------------------------------------------------------|
+    | `num_layers`       | 1       | layers, each of which reads the outputs of the one before     |
+    | `bidirectional`    | False   | two runs, from both ends                                      |
+    | `reverse`          | False   | one run, from the end                                         |
+    | `dropout`          | 0       | share that is dropped between layers in training              |
+    | `return_sequences` | True    | False: the last output alone, of each direction the last that |
+    |                    |         | it computed, (…, features)                                    |
+    | `return_carry`     | False   | True: `{"y": …, "carry": …}`; each entry of the carry is      |
+    |                    |         | (num_layers · directions, …, features), as PyTorch orders it, |
+    |                    |         | and may be passed on as the next part's                       |
+    | `use_bias`         | True    | `bias` and `recurrent_bias`                                   |
+    | `…_init`           | uniform | `kernel_init`, `recurrent_init`, `bias_init`; by default all  |
+    |                    |         | parameters start uniform within ±1 / √features                |
+
+    With a `projection` the output and the carried `h` are that many numbers, h @ projection (Sak,
+    Senior & Beaufays 2014, arXiv:1402.1128; PyTorch's `proj_size`).
 
     Raises `ShapeError` when the input, the mask or the carry do not fit.
 
@@ -69,24 +75,11 @@ def LSTM(
         >>> out["y"].shape, out["carry"]["c"].shape
         ((4, 10, 8), (2, 4, 8))
     """
-    options = dict(locals())
-    return recurrent(LSTM_CELL, **options)
+    shown = {"projection": (projection, None)}
+    return recurrent(LSTM_CELL, features, shown, projection=projection, **options)
 
 
-def GRU(
-    features: int,
-    *,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    reverse: bool = False,
-    dropout: float = 0.0,
-    return_sequences: bool = True,
-    return_carry: bool = False,
-    use_bias: bool = True,
-    kernel_init: Initializer | None = None,
-    recurrent_init: Initializer | None = None,
-    bias_init: Initializer | None = None,
-) -> Layer:
+def GRU(features: int, **options: Unpack[RecurrentOptions]) -> Layer:
     """The gated recurrent unit: one carry, which a gate `z` keeps or renews.
 
         a, b = x @ kernel + bias,  h @ recurrent_kernel + recurrent_bias
@@ -106,24 +99,14 @@ def GRU(
         >>> layer.apply(params, state, np.ones((4, 10, 3), np.float32))[0].shape
         (4, 16)
     """
-    options = dict(locals())
-    return recurrent(GRU_CELL, **options)
+    return recurrent(GRU_CELL, features, {}, **options)
 
 
 def RNN(
     features: int,
     *,
     activation: Literal["tanh", "relu"] = "tanh",
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    reverse: bool = False,
-    dropout: float = 0.0,
-    return_sequences: bool = True,
-    return_carry: bool = False,
-    use_bias: bool = True,
-    kernel_init: Initializer | None = None,
-    recurrent_init: Initializer | None = None,
-    bias_init: Initializer | None = None,
+    **options: Unpack[RecurrentOptions],
 ) -> Layer:
     """The plain recurrence: h ← tanh(x @ kernel + bias + h @ recurrent_kernel + recurrent_bias).
 
@@ -138,23 +121,15 @@ def RNN(
         >>> layer.apply(params, state, np.ones((10, 3), np.float32))[0].shape
         (10, 8)
     """
-    options = dict(locals())
-    shown = {"activation": (options.pop("activation"), "tanh")}
-    return recurrent(rnn_cell(activation), **options, shown=shown)
+    shown = {"activation": (activation, "tanh")}
+    return recurrent(rnn_cell(activation), features, shown, **options)
 
 
-def LSTMCell(
-    features: int,
-    *,
-    use_bias: bool = True,
-    kernel_init: Initializer | None = None,
-    recurrent_init: Initializer | None = None,
-    bias_init: Initializer | None = None,
-) -> Layer:
+def LSTMCell(features: int, **options: Unpack[CellOptions]) -> Layer:
     """One step of an `LSTM`, for loops of your own.
 
     `x` (…, C), or `{"x": x, "carry": {"h": …, "c": …}}`, to the next carry `{"h": …, "c": …}`, each
-    (…, features); `h` is the output.
+    (…, features); `h` is the output. The options are `use_bias` and the initialisers of `LSTM`.
 
         >>> import numpy as np
         >>> from kinone import random
@@ -165,17 +140,10 @@ def LSTMCell(
         >>> carry["h"].shape, carry["c"].shape
         ((4, 8), (4, 8))
     """
-    return cell_layer(LSTM_CELL, features, use_bias, kernel_init, recurrent_init, bias_init)
+    return cell_layer(LSTM_CELL, features, {}, **options)
 
 
-def GRUCell(
-    features: int,
-    *,
-    use_bias: bool = True,
-    kernel_init: Initializer | None = None,
-    recurrent_init: Initializer | None = None,
-    bias_init: Initializer | None = None,
-) -> Layer:
+def GRUCell(features: int, **options: Unpack[CellOptions]) -> Layer:
     """One step of a `GRU`: as `LSTMCell`, with the carry `{"h": …}`.
 
     >>> import numpy as np
@@ -184,17 +152,14 @@ def GRUCell(
     >>> GRUCell(8).apply(params, state, np.ones((4, 3), np.float32))[0]["h"].shape
     (4, 8)
     """
-    return cell_layer(GRU_CELL, features, use_bias, kernel_init, recurrent_init, bias_init)
+    return cell_layer(GRU_CELL, features, {}, **options)
 
 
 def RNNCell(
     features: int,
     *,
     activation: Literal["tanh", "relu"] = "tanh",
-    use_bias: bool = True,
-    kernel_init: Initializer | None = None,
-    recurrent_init: Initializer | None = None,
-    bias_init: Initializer | None = None,
+    **options: Unpack[CellOptions],
 ) -> Layer:
     """One step of an `RNN`: as `LSTMCell`, with the carry `{"h": …}`.
 
@@ -204,6 +169,5 @@ def RNNCell(
     >>> RNNCell(8).apply(params, state, np.ones((4, 3), np.float32))[0]["h"].shape
     (4, 8)
     """
-    return cell_layer(
-        rnn_cell(activation), features, use_bias, kernel_init, recurrent_init, bias_init
-    )
+    shown = {"activation": (activation, "tanh")}
+    return cell_layer(rnn_cell(activation), features, shown, **options)

@@ -13,7 +13,8 @@ from ..graph import eval_shape
 from ..random import Key
 from ..transforms import checkpoint as remat
 from ..transforms import scan
-from .layer import Layer, Params, State, frame
+from .combine import check_layer
+from .layer import Layer, Params, State, frame, whole_number
 
 
 def scanned(layer: Layer, n: int) -> Layer:
@@ -36,8 +37,8 @@ def scanned(layer: Layer, n: int) -> Layer:
         >>> deep.apply(params, state, np.ones((2, 4), np.float32))[0].shape
         (2, 4)
     """
-    if n < 1:
-        raise ValueError(f"scanned wants one copy or more, and n is {n}, at {source.here()}")
+    check_layer(layer, "what scanned repeats")
+    n = whole_number(n, "n")
     name = f"scanned({layer}, {n})"
 
     def init(key: Key, x: Any) -> tuple[Params, State]:
@@ -89,6 +90,7 @@ def checkpoint(layer: Layer) -> Layer:
         >>> block.apply(params, state, np.ones((2, 3), np.float32))[0].shape
         (2, 4)
     """
+    check_layer(layer, "what checkpoint runs")
 
     def apply(
         params: Params, state: State, x: Any, train: bool, key: Key | None

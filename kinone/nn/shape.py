@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import ops
+from .. import ops, source
 from ..core import Array, ndim_of, shape_error, shape_of
 from ..ops.spatial import channels_first, sizes
 from ..ops.upsample import check_method
@@ -21,8 +21,37 @@ def Flatten() -> Layer:
     (2, 245)
     """
     return stateless(
-        lambda x: np.reshape(x, (shape_of(x)[0], math.prod(shape_of(x)[1:]))), "Flatten()"
+        lambda x: np.reshape(x, (shape_of(x)[0], math.prod(shape_of(x)[1:]))), "Flatten()", "exact"
     )
+
+
+def Reshape(*shape: int | Sequence[int]) -> Layer:
+    """An example's numbers in another shape: (N, …) → (N, *shape), their order kept.
+
+    `Reshape(7, 7, 5)` or `Reshape((7, 7, 5))`; one length may be -1, for what is left.
+
+    Raises `ShapeError` when an example has not as many numbers.
+
+        >>> Reshape(7, 7, -1).apply({}, {}, np.ones((2, 245)))[0].shape
+        (2, 7, 7, 5)
+    """
+    lengths = tuple(n for each in shape for n in (each if isinstance(each, Sequence) else (each,)))
+    name = describe("Reshape", *lengths)
+    if lengths.count(-1) > 1 or any(n < -1 for n in lengths):
+        raise ValueError(
+            f"{name}: lengths are positive, but for one -1, for what is left, at {source.here()}"
+        )
+
+    def reshape(x: Array) -> Array:
+        examples, *rest = shape_of(x) or (0,)
+        size, known = math.prod(rest), math.prod(n for n in lengths if n != -1)
+        open_length = size // max(known, 1)
+        target = [open_length if n == -1 else n for n in lengths]
+        if ndim_of(x) < 1 or math.prod(target) != size:
+            raise shape_error(name, f"an example has {size} numbers, not {target}", x)
+        return np.reshape(x, (examples, *target))
+
+    return stateless(reshape, name, "exact")
 
 
 def Upsample(scale: int | Sequence[int], *, method: str = "nearest", layout: str = "NHWC") -> Layer:
@@ -46,4 +75,4 @@ def Upsample(scale: int | Sequence[int], *, method: str = "nearest", layout: str
         return ops.resize_images(x, size, method=method, layout=layout)
 
     name = describe("Upsample", scale, method=(method, "nearest"), layout=(layout, "NHWC"))
-    return stateless(upsample, name)
+    return stateless(upsample, name, "linear")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .. import ops
+from .. import ops, source
 from ..core import Array, ShapeDtype, ndim_of
 from ..ops.spatial import channels_first
 from ..random import Key
@@ -53,7 +53,7 @@ def SqueezeExcite(
     )
     first = channels_first(layout)
     if features is None and ratio <= 0:
-        raise ValueError(f"{name}: ratio={ratio} is not positive")
+        raise ValueError(f"{name}: ratio={ratio} is not positive, at {source.here()}")
 
     def block(rank: int, channels: int) -> Layer:
         inner = max(int(channels * ratio), 1) if features is None else features

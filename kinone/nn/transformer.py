@@ -6,8 +6,9 @@ arXiv:2002.04745); without it, as in the first paper and by default, norm(x + pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypedDict, Unpack
 
 from .. import ops
 from ..core import Array, ShapeDtype, shape_of
@@ -19,7 +20,7 @@ from .combine import Call, Sequential, compose
 from .dense import Dense
 from .dropout import Dropout, DropPath
 from .initializers import Initializer, glorot_uniform
-from .layer import Layer, Params, State, describe
+from .layer import Layer, Params, State, describe, frame, whole_number
 from .layer_norm import LayerNorm
 from .named_inputs import named_inputs
 
@@ -27,11 +28,27 @@ _TARGETS = ("mask", "key_mask")
 _MEMORY = ("memory", "memory_mask", "memory_key_mask")
 
 
+class TransformerOptions(TypedDict, total=False):
+    """What all layers of transformers take; `TransformerEncoderLayer` says what it means."""
+
+    activation: Callable[[Array], Array]
+    dropout: float
+    attention_dropout: float | None
+    norm_first: bool
+    use_bias: bool
+    epsilon: float
+    kv_heads: int | None
+    rotary: float | None
+    cache: int | None
+    kernel_init: Initializer | None
+
+
 def FeedForward(
     hidden_features: int,
     *,
     activation: Callable[[Array], Array] = ops.relu,
     dropout: float = 0.0,
+    use_bias: bool = True,
     kernel_init: Initializer | None = None,
 ) -> Layer:
     """Two dense layers, which bring as many channels back as came: the same at every moment.
@@ -46,13 +63,16 @@ def FeedForward(
         (['dense1/bias', 'dense1/kernel', 'dense2/bias', 'dense2/kernel'], (32, 8))
     """
     start = glorot_uniform() if kernel_init is None else kernel_init
+    name = describe(
+        "FeedForward", hidden_features, dropout=(dropout, 0.0), use_bias=(use_bias, True)
+    )
 
     def inside(features: int) -> Layer:
         return Sequential(
-            dense1=Dense(hidden_features, kernel_init=start),
+            dense1=Dense(hidden_features, use_bias=use_bias, kernel_init=start),
             activation=Activation(activation),
             dropout1=Dropout(dropout),
-            dense2=Dense(features, kernel_init=start),
+            dense2=Dense(features, use_bias=use_bias, kernel_init=start),
             dropout2=Dropout(dropout),
         )
 
@@ -64,32 +84,34 @@ def FeedForward(
     ) -> tuple[Array, State]:
         return inside(shape_of(x)[-1]).apply(params, state, x, train, key)
 
-    return Layer(init, apply, describe("FeedForward", hidden_features, dropout=(dropout, 0.0)))
+    return frame(init, apply, name)
 
 
 def TransformerEncoderLayer(
     num_heads: int,
     hidden_features: int,
     *,
-    activation: Callable[[Array], Array] = ops.relu,
-    dropout: float = 0.0,
-    attention_dropout: float | None = None,
-    drop_path: float = 0.0,
-    norm_first: bool = False,
     causal: bool = False,
-    epsilon: float = 1e-5,
-    kv_heads: int | None = None,
-    rotary: float | None = None,
-    cache: int | None = None,
-    kernel_init: Initializer | None = None,
+    drop_path: float = 0.0,
+    **options: Unpack[TransformerOptions],
 ) -> Layer:
     """Self-attention and a feed-forward network, each added to its input and normalised.
 
     (…, T, C) → (…, T, C). The input may be a dict of `x`, and of `mask` and `key_mask` as
-    `MultiHeadAttention` has them, which also explains `kv_heads`, `rotary` and `cache`. `dropout`
-    acts on what each part adds, inside the feed-forward network, and on the attention's weights
-    unless `attention_dropout` says otherwise; `drop_path` leaves a part out of an example whole.
-    Children are `attention`, `norm1`, `mlp` and `norm2`.
+    `MultiHeadAttention` has them. Children are `attention`, `norm1`, `mlp` and `norm2`.
+
+    | option                        | default    | meaning                                         |
+    |-------------------------------|------------|-------------------------------------------------|
+    | `activation`                  | `ops.relu` | of the feed-forward network                     |
+    | `dropout`                     | 0          | share dropped of what each part adds, inside    |
+    |                               |            | the network, and of the attention's weights     |
+    | `attention_dropout`           | `dropout`  | share of the attention's weights, if another    |
+    | `drop_path`                   | 0          | share of the examples that skip a part whole    |
+    | `norm_first`                  | False      | normalise before each part, not after the sum   |
+    | `use_bias`                    | True       | biases, in the norms too                        |
+    | `epsilon`                     | 1e-5       | of the norms                                    |
+    | `kv_heads`, `rotary`, `cache` | None       | those of `MultiHeadAttention`, as is `causal`   |
+    | `kernel_init`                 | glorot     | where all kernels start                         |
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; PyTorch's layer of this name.
 
@@ -101,56 +123,17 @@ def TransformerEncoderLayer(
         >>> layer.apply(params, state, {"x": x, "key_mask": key_mask})[0].shape
         (2, 5, 8)
     """
-    name = describe(
-        "TransformerEncoderLayer",
-        num_heads,
-        hidden_features,
-        dropout=(dropout, 0.0),
-        drop_path=(drop_path, 0.0),
-        norm_first=(norm_first, False),
-        causal=(causal, False),
-    )
-    children = {
-        "attention": MultiHeadAttention(
-            num_heads,
-            dropout=dropout if attention_dropout is None else attention_dropout,
-            causal=causal,
-            kv_heads=kv_heads,
-            rotary=rotary,
-            cache=cache,
-            kernel_init=kernel_init,
-        ),
-        "mlp": FeedForward(
-            hidden_features, activation=activation, dropout=dropout, kernel_init=kernel_init
-        ),
-        **_around(2, dropout, drop_path, epsilon),
-    }
-
-    def forward(call: Call, x: Any) -> Array:
-        given = named_inputs(x, "x", _TARGETS, name)
-        masks = {each: given[each] for each in _TARGETS if each in given}
-        add = _adder(call, 2, norm_first)
-        x = add(1, given["x"], lambda y: call("attention", {"query": y, **masks}))
-        return add(2, x, lambda y: call("mlp", y))
-
-    return compose(children, forward, name)
+    name = _name("TransformerEncoderLayer", (num_heads, hidden_features), options)
+    return _layer(name, num_heads, hidden_features, False, causal, drop_path, **options)
 
 
 def TransformerDecoderLayer(
     num_heads: int,
     hidden_features: int,
     *,
-    activation: Callable[[Array], Array] = ops.relu,
-    dropout: float = 0.0,
-    attention_dropout: float | None = None,
-    drop_path: float = 0.0,
-    norm_first: bool = False,
     causal: bool = True,
-    epsilon: float = 1e-5,
-    kv_heads: int | None = None,
-    rotary: float | None = None,
-    cache: int | None = None,
-    kernel_init: Initializer | None = None,
+    drop_path: float = 0.0,
+    **options: Unpack[TransformerOptions],
 ) -> Layer:
     """An encoder layer that also attends to a memory, between its two parts.
 
@@ -159,7 +142,10 @@ def TransformerDecoderLayer(
     is `causal` unless told otherwise. Options are those of `TransformerEncoderLayer`; children are
     `attention`, `norm1`, `cross_attention`, `norm2`, `mlp` and `norm3`.
 
-    Raises `TreeError` without a memory.
+    With a `cache` the memory's keys and values are kept in the state too: pass the memory in the
+    first call and leave it away in those that go on. Its masks belong to every call.
+
+    Raises `TreeError` where a memory is missing.
 
         >>> import numpy as np
         >>> from kinone import random
@@ -170,45 +156,8 @@ def TransformerDecoderLayer(
         >>> layer.apply(params, state, {"x": x, "memory": memory})[0].shape
         (2, 5, 8)
     """
-    name = describe(
-        "TransformerDecoderLayer",
-        num_heads,
-        hidden_features,
-        dropout=(dropout, 0.0),
-        drop_path=(drop_path, 0.0),
-        norm_first=(norm_first, False),
-        causal=(causal, True),
-    )
-    rate = dropout if attention_dropout is None else attention_dropout
-    children = {
-        "attention": MultiHeadAttention(
-            num_heads,
-            dropout=rate,
-            causal=causal,
-            kv_heads=kv_heads,
-            rotary=rotary,
-            cache=cache,
-            kernel_init=kernel_init,
-        ),
-        "cross_attention": MultiHeadAttention(
-            num_heads, dropout=rate, kv_heads=kv_heads, kernel_init=kernel_init
-        ),
-        "mlp": FeedForward(
-            hidden_features, activation=activation, dropout=dropout, kernel_init=kernel_init
-        ),
-        **_around(3, dropout, drop_path, epsilon),
-    }
-
-    def forward(call: Call, x: Any) -> Array:
-        given = named_inputs(x, "x", (*_TARGETS, *_MEMORY), name, required=("memory",))
-        masks = {each: given[each] for each in _TARGETS if each in given}
-        memory = {each.removeprefix("memory_"): given[each] for each in _MEMORY if each in given}
-        add = _adder(call, 3, norm_first)
-        x = add(1, given["x"], lambda y: call("attention", {"query": y, **masks}))
-        x = add(2, x, lambda y: call("cross_attention", {"query": y, **memory}))
-        return add(3, x, lambda y: call("mlp", y))
-
-    return compose(children, forward, name)
+    name = _name("TransformerDecoderLayer", (num_heads, hidden_features), options)
+    return _layer(name, num_heads, hidden_features, True, causal, drop_path, **options)
 
 
 def TransformerEncoder(
@@ -216,12 +165,11 @@ def TransformerEncoder(
     num_heads: int,
     hidden_features: int,
     *,
-    norm_first: bool = False,
     final_norm: bool | None = None,
-    epsilon: float = 1e-5,
+    causal: bool = False,
     drop_path: float = 0.0,
     scanned: bool = False,
-    **options: Any,
+    **options: Unpack[TransformerOptions],
 ) -> Layer:
     """Encoder layers one after the other, all with the same masks, and a norm at the end.
 
@@ -237,20 +185,16 @@ def TransformerEncoder(
         >>> list(params)
         ['layer0', 'layer1', 'norm']
     """
-    name = describe("TransformerEncoder", num_layers, num_heads, hidden_features)
-    options |= {"norm_first": norm_first, "epsilon": epsilon}
-    final = norm_first if final_norm is None else final_norm
-    if scanned:
-        layer = TransformerEncoderLayer(num_heads, hidden_features, drop_path=drop_path, **options)
-        children = {"layers": repeat.scanned(_passing_masks(layer), num_layers)}
-        return _stack(children, _TARGETS, final, epsilon, name)
-    layers = {
-        f"layer{i}": TransformerEncoderLayer(
-            num_heads, hidden_features, drop_path=_rising(drop_path, i, num_layers), **options
-        )
-        for i in range(num_layers)
-    }
-    return _stack(layers, _TARGETS, final, epsilon, name)
+    name = _name(
+        "TransformerEncoder",
+        (num_layers, num_heads, hidden_features),
+        options,
+        causal=(causal, False),
+        drop_path=(drop_path, 0.0),
+        scanned=(scanned, False),
+    )
+    layer = functools.partial(TransformerEncoderLayer, num_heads, hidden_features, causal=causal)
+    return _stack(name, layer, _TARGETS, num_layers, final_norm, drop_path, scanned, options)
 
 
 def TransformerDecoder(
@@ -258,89 +202,162 @@ def TransformerDecoder(
     num_heads: int,
     hidden_features: int,
     *,
-    norm_first: bool = False,
     final_norm: bool | None = None,
-    epsilon: float = 1e-5,
+    causal: bool = True,
     drop_path: float = 0.0,
-    **options: Any,
+    scanned: bool = False,
+    **options: Unpack[TransformerOptions],
 ) -> Layer:
     """Decoder layers one after the other, all with the same memory: as `TransformerEncoder`, with
-    the inputs and the options of `TransformerDecoderLayer`.
+    the inputs of `TransformerDecoderLayer`.
 
+    Writing a text step by step reads the memory once:
+
+        >>> import numpy as np
         >>> from kinone import random
-        >>> model = TransformerDecoder(2, 4, 32)
-        >>> shapes = {"x": (1, 5, 8), "memory": (1, 9, 8)}
-        >>> list(model.init(random.key(0), shapes)[0])
-        ['layer0', 'layer1']
+        >>> model = TransformerDecoder(2, 4, 32, cache=10)
+        >>> x, memory = np.ones((1, 1, 8), np.float32), np.ones((1, 9, 8), np.float32)
+        >>> params, state = model.init(random.key(0), {"x": x, "memory": memory})
+        >>> y, state = model.apply(params, state, {"x": x, "memory": memory})
+        >>> for _ in range(9):
+        ...     y, state = model.apply(params, state, y)
+        >>> y.shape
+        (1, 1, 8)
     """
-    name = describe("TransformerDecoder", num_layers, num_heads, hidden_features)
-    options |= {"norm_first": norm_first, "epsilon": epsilon}
-    layers = {
-        f"layer{i}": TransformerDecoderLayer(
-            num_heads, hidden_features, drop_path=_rising(drop_path, i, num_layers), **options
-        )
-        for i in range(num_layers)
-    }
-    final = norm_first if final_norm is None else final_norm
-    return _stack(layers, (*_TARGETS, *_MEMORY), final, epsilon, name)
+    name = _name(
+        "TransformerDecoder",
+        (num_layers, num_heads, hidden_features),
+        options,
+        causal=(causal, True),
+        drop_path=(drop_path, 0.0),
+        scanned=(scanned, False),
+    )
+    layer = functools.partial(TransformerDecoderLayer, num_heads, hidden_features, causal=causal)
+    others = (*_TARGETS, *_MEMORY)
+    return _stack(name, layer, others, num_layers, final_norm, drop_path, scanned, options)
 
 
-def _stack(
-    layers: Mapping[str, Layer],
-    others: tuple[str, ...],
-    final_norm: bool,
-    epsilon: float,
+def _name(
+    kind: str, numbers: tuple[int, ...], options: TransformerOptions, **own: tuple[Any, Any]
+) -> str:
+    given = {each: (value, None) for each, value in options.items() if not callable(value)}
+    return describe(kind, *numbers, **own, **given)
+
+
+def _layer(
     name: str,
+    num_heads: int,
+    hidden_features: int,
+    reads_memory: bool,
+    causal: bool,
+    drop_path: float,
+    *,
+    activation: Callable[[Array], Array] = ops.relu,
+    dropout: float = 0.0,
+    attention_dropout: float | None = None,
+    norm_first: bool = False,
+    use_bias: bool = True,
+    epsilon: float = 1e-5,
+    kv_heads: int | None = None,
+    rotary: float | None = None,
+    cache: int | None = None,
+    kernel_init: Initializer | None = None,
 ) -> Layer:
-    children = {**layers, **({"norm": LayerNorm(epsilon=epsilon)} if final_norm else {})}
+    attention = functools.partial(
+        MultiHeadAttention,
+        num_heads,
+        kv_heads=kv_heads,
+        use_bias=use_bias,
+        dropout=dropout if attention_dropout is None else attention_dropout,
+        kernel_init=kernel_init,
+    )
+    children = {"attention": attention(causal=causal, rotary=rotary, cache=cache)}
+    if reads_memory:
+        children["cross_attention"] = attention(keep_memory=cache is not None)
+    children["mlp"] = FeedForward(
+        hidden_features,
+        activation=activation,
+        dropout=dropout,
+        use_bias=use_bias,
+        kernel_init=kernel_init,
+    )
+    last = len(children)
+    for i in range(1, last + 1):
+        children[f"norm{i}"] = LayerNorm(epsilon=epsilon, use_bias=use_bias)
+        children[f"drop_path{i}"] = DropPath(drop_path)
+        if i < last:  # the feed-forward network has a dropout at its own end
+            children[f"dropout{i}"] = Dropout(dropout)
+    others = (*_TARGETS, *_MEMORY) if reads_memory else _TARGETS
+    required = ("memory",) if reads_memory and cache is None else ()
 
     def forward(call: Call, x: Any) -> Array:
-        given = named_inputs(x, "x", others, name)
-        for each in layers:
-            y = call(each, given)
-            given["x"] = y["x"] if isinstance(y, Mapping) else y
-        return call("norm", given["x"]) if final_norm else given["x"]
+        given = named_inputs(x, "x", others, name, required)
+        masks = {each: given[each] for each in _TARGETS if each in given}
+        memory = {each.removeprefix("memory_"): given[each] for each in _MEMORY if each in given}
+
+        def add(i: int, x: Array, part: Callable[[Array], Array]) -> Array:
+            y = part(call(f"norm{i}", x) if norm_first else x)
+            if i < last:
+                y = call(f"dropout{i}", y)
+            x = x + call(f"drop_path{i}", y)
+            return x if norm_first else call(f"norm{i}", x)
+
+        x = add(1, given["x"], lambda y: call("attention", {"query": y, **masks}))
+        if reads_memory:
+            x = add(2, x, lambda y: call("cross_attention", {"query": y, **memory}))
+        return add(last, x, lambda y: call("mlp", y))
 
     return compose(children, forward, name)
 
 
-def _passing_masks(layer: Layer) -> Layer:
-    """The layer as a loop wants it: what comes out is like what came in, masks and all."""
+def _stack(
+    name: str,
+    layer: Callable[..., Layer],
+    others: tuple[str, ...],
+    num_layers: int,
+    final_norm: bool | None,
+    drop_path: float,
+    scanned: bool,
+    options: TransformerOptions,
+) -> Layer:
+    num_layers = whole_number(num_layers, "num_layers")
+    if scanned:
+        children = {"layers": _looped(layer(drop_path=drop_path, **options), num_layers)}
+    else:
+        rates = [drop_path * i / max(num_layers - 1, 1) for i in range(num_layers)]
+        children = {f"layer{i}": layer(drop_path=rate, **options) for i, rate in enumerate(rates)}
+    layers = list(children)
+    final = options.get("norm_first", False) if final_norm is None else final_norm
+    if final:
+        children["norm"] = LayerNorm(
+            epsilon=options.get("epsilon", 1e-5), use_bias=options.get("use_bias", True)
+        )
+
+    def forward(call: Call, x: Any) -> Array:
+        given = named_inputs(x, "x", others, name)
+        for each in layers:
+            given["x"] = call(each, given)
+        return call("norm", given["x"]) if final else given["x"]
+
+    return compose(children, forward, name)
+
+
+def _looped(layer: Layer, count: int) -> Layer:
+    """Copies of a layer in a loop that carries `x` alone: masks and memory are the same for all."""
+
+    def passing(params: Params, state: State, x: Any, train: bool, key: Key | None) -> Any:
+        y, state = layer.apply(params, state, x, train, key)
+        return {**x, "x": y}, state
+
+    loop = repeat.scanned(frame(layer.init, passing, layer.name), count)
 
     def apply(
         params: Params, state: State, x: Any, train: bool, key: Key | None
     ) -> tuple[Any, State]:
-        y, state = layer.apply(params, state, x, train, key)
-        return {**x, "x": y}, state
+        def one(params: Params, state: State, y: Any, train: bool, key: Key | None) -> Any:
+            return layer.apply(params, state, {**x, "x": y}, train, key)
 
-    return Layer(layer.init, apply, layer.name)
+        looped = repeat.scanned(frame(layer.init, one, layer.name), count)
+        return looped.apply(params, state, x["x"], train, key)
 
-
-def _rising(rate: float, number: int, count: int) -> float:
-    return rate * number / max(count - 1, 1)
-
-
-def _around(parts: int, dropout: float, drop_path: float, epsilon: float) -> dict[str, Layer]:
-    """What stands round each part: a norm, and what leaves out some of it in training."""
-    children: dict[str, Layer] = {}
-    for i in range(1, parts + 1):
-        children[f"norm{i}"] = LayerNorm(epsilon=epsilon)
-        children[f"drop_path{i}"] = DropPath(drop_path)
-        if i < parts:  # the feed-forward network, the last, has a dropout at its own end
-            children[f"dropout{i}"] = Dropout(dropout)
-    return children
-
-
-def _adder(
-    call: Call, parts: int, norm_first: bool
-) -> Callable[[int, Array, Callable[[Array], Array]], Array]:
-    """Adds the i-th part of a layer to its input, normalised before or after."""
-
-    def add(i: int, x: Array, part: Callable[[Array], Array]) -> Array:
-        y = part(call(f"norm{i}", x) if norm_first else x)
-        if i < parts:
-            y = call(f"dropout{i}", y)
-        x = x + call(f"drop_path{i}", y)
-        return x if norm_first else call(f"norm{i}", x)
-
-    return add
+    return frame(loop.init, apply, loop.name)

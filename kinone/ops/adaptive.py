@@ -7,6 +7,7 @@ A window over several axes is the product of one for each, so a mean is taken ax
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -155,5 +156,6 @@ def _maximum(x: Array, target: tuple[int, ...]) -> Array:
     # (N, out, window, out, window, …, C) → (N, *out, C, windows)
     order = (0, *range(1, 2 * rank, 2), 2 * rank + 1, *range(2, 2 * rank + 1, 2))
     x = np.transpose(x, order)
-    x = np.reshape(x, (*shape_of(x)[: rank + 2], -1))
+    # Not -1: an empty batch would not tell it.
+    x = np.reshape(x, (*shape_of(x)[: rank + 2], math.prod(shape_of(x)[rank + 2 :])))
     return take_along_axis(x, np.argmax(x, axis=-1, keepdims=True), axis=-1)[..., 0]

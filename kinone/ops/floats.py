@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..core import Array, Primitive, ShapeDtype, implements, shape_dtype, shape_of
+from ..core import Array, Primitive, ShapeDtype, implements, is_inexact, shape_dtype, shape_of
 from .axes import as_array
 from .complex import imag_p, is_complex, real_p
 from .declare import elementwise, primitive, promote
@@ -248,7 +248,7 @@ def array_equal(a1: Array, a2: Array, equal_nan: bool = False) -> Any:
 
 
 def _is_nan(x: Array) -> Array:
-    return np.isnan(x) if x.dtype.kind in "fc" else np.zeros(shape_of(x), np.bool_)
+    return np.isnan(x) if is_inexact(x) else np.zeros(shape_of(x), np.bool_)
 
 
 @composed(np.array_equiv)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, implements, ndim_of, shape_dtype, shape_of
+from ..core import Array, implements, is_inexact, ndim_of, shape_dtype, shape_of
 from .arithmetic import stop_gradient
 from .axes import as_array, mean_axes, normalize_axes
 from .complex import is_complex
@@ -50,7 +50,7 @@ def _dtypes(a: Array, dtype: Any) -> tuple[Any, np.dtype[Any]]:
     own = shape_dtype(a).dtype
     if dtype is not None:
         return dtype, np.dtype(dtype)
-    if own.kind not in "fc":
+    if not is_inexact(a):
         return np.float64, np.dtype(np.float64)
     return (np.float32 if own == np.float16 else own), own
 
@@ -78,7 +78,7 @@ def var(
     """
     ddof = corrected(ddof, correction)
     a = selected(as_array(a), where, 0)  # what is left out may be NaN, and its square likewise
-    if dtype is None and a.dtype.kind not in "fc":
+    if dtype is None and not is_inexact(a):
         dtype = np.float64
     axes = mean_axes(axis, ndim_of(a))
     if mean is None:
@@ -124,7 +124,7 @@ def deviation(square: Array) -> Array:
     """
     found = root(square)
     own = shape_dtype(square).dtype
-    if own.kind in "fc":
+    if is_inexact(square):
         return found
     if ndim_of(found):
         raise TypeError(

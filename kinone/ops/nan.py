@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, shape_dtype
+from ..core import Array, is_inexact, shape_dtype
 from .axes import as_array
 from .concrete import is_known, known
 from .extrema import max
@@ -25,7 +25,7 @@ from .signatures import signature_of
 def _replaced(a: Array, number: Any) -> tuple[Array, Array | None]:
     """The array without NaN, and where it was; None for a dtype that has none."""
     a = as_array(a)
-    if a.dtype.kind not in "fc":
+    if not is_inexact(a):
         return a, None
     nothing = np.isnan(a)
     return np.where(nothing, number, a), nothing

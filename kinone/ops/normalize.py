@@ -11,6 +11,7 @@ import numpy as np
 from .. import source
 from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
 from ..core.layout import follows
+from ..graph import composite
 from .declare import cast, primitive, promote, result_type, zeros
 from .fold import fold, of_no_examples, spread, unfold
 from .kernels import normalization
@@ -304,6 +305,7 @@ def batch_norm(
     return (to_channels_first(y) if first else y), mean, var
 
 
+@composite("BatchNormalization")
 def batch_norm_inference(
     x: Array,
     scale: Array,

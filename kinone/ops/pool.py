@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from .. import source
-from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
+from ..core import (
+    Array,
+    Primitive,
+    ShapeDtype,
+    is_bfloat16,
+    ndim_of,
+    shape_dtype,
+    shape_error,
+    shape_of,
+)
 from .declare import linear, primitive
 from .fold import over_images
 from .kernels import pooling
@@ -120,11 +129,13 @@ def max_pool(
     strides: int | Sequence[int] | None = None,
     padding: Padding = "VALID",
     layout: str = "NHWC",
+    ceil_mode: bool = False,
 ) -> Array:
     """The largest element of each window; padding counts as minus infinity, NaN as larger.
 
     `x` is (N, *spatial, C), or (N, C, *spatial) with `layout="NCHW"`. `strides` are the window's
-    sizes by default. A window's cotangent goes to its first maximum.
+    sizes by default. A window's cotangent goes to its first maximum. With `ceil_mode` a last window
+    that begins inside may end beyond the padding, as in PyTorch.
 
     Raises `ShapeError` when `x` has no spatial axis.
 
@@ -133,17 +144,25 @@ def max_pool(
         array([1., 3.])
     """
     x, params, first = _prepare("max_pool", x, window, strides, padding, layout)
+    if ceil_mode:
+        params["padding"] = _with_the_rest(x, **params)
     y = max_pool_p(x, **params)[0]
     return to_channels_first(y) if first else y
 
 
 # ---- average -------------------------------------------------------------------------------------
 
+
+def _averaged(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """That of means: floating-point at least. With bfloat16 NumPy compares no other half."""
+    return dtype if is_bfloat16(dtype) else np.result_type(dtype, np.float16)
+
+
 avg_pool_p: Primitive = linear(
     "avg_pool",
     pooling.avg_pool,
     shape=lambda x, *, count_include_pad, **params: ShapeDtype(
-        _pooled(x, **params), np.result_type(x.dtype, np.float16)
+        _pooled(x, **params), _averaged(x.dtype)
     ),
     transpose=lambda g, x, **params: avg_pool_spread_p(g, input_shape=x.shape[1:-1], **params),
     batch=lambda *call, **params: over_images(avg_pool_p, *call, **params),
@@ -158,7 +177,7 @@ avg_pool_spread_p: Primitive = linear(
     "avg_pool_spread",
     pooling.avg_pool_gradient,
     shape=lambda g, *, input_shape, **params: ShapeDtype(
-        (g.shape[0], *input_shape, g.shape[-1]), np.result_type(g.dtype, np.float16)
+        (g.shape[0], *input_shape, g.shape[-1]), _averaged(g.dtype)
     ),
     transpose=lambda t, g, *, input_shape, **params: avg_pool_p(t, **params),
     batch=lambda *call, **params: over_images(avg_pool_spread_p, *call, **params),
@@ -182,11 +201,13 @@ def avg_pool(
     padding: Padding = "VALID",
     layout: str = "NHWC",
     count_include_pad: bool = False,
+    ceil_mode: bool = False,
 ) -> Array:
     """The mean of each window; padded elements count only with `count_include_pad`.
 
     `x` is (N, *spatial, C), or (N, C, *spatial) with `layout="NCHW"`. `strides` are the window's
-    sizes by default.
+    sizes by default. With `ceil_mode` a last window that begins inside may end beyond the padding,
+    as in PyTorch; what is beyond never counts.
 
     Raises `ShapeError` when `x` has no spatial axis.
 
@@ -195,6 +216,13 @@ def avg_pool(
         array([0.5, 2.5])
     """
     x, params, first = _prepare("avg_pool", x, window, strides, padding, layout)
+    if ceil_mode:
+        whole = _with_the_rest(x, **params)
+        if count_include_pad:  # the padding is there, so that only the rest is padding
+            own = params["padding"]
+            x, count_include_pad = np.pad(x, ((0, 0), *own, (0, 0))), False
+            whole = tuple([(0, b - a) for (_, a), (_, b) in zip(own, whole, strict=True)])
+        params["padding"] = whole
     y = avg_pool_p(x, count_include_pad=count_include_pad, **params)
     return to_channels_first(y) if first else y
 
@@ -207,6 +235,8 @@ def global_avg_pool(x: Array, *, keepdims: bool = False, layout: str = "NHWC") -
     (2, 3)
     """
     first = channels_first(layout)
+    if ndim_of(x) < 3:
+        raise shape_error("global_avg_pool", "it wants (N, *spatial, C), a spatial axis too", x)
     axes = tuple(range(2, ndim_of(x))) if first else tuple(range(1, ndim_of(x) - 1))
     return np.mean(x, axis=axes, keepdims=keepdims)
 
@@ -236,3 +266,14 @@ def _prepare(
     if 0 in output_sizes(shape_of(x)[1:-1], shape, stride, widths, (1,) * rank):
         raise shape_error(name, f"a window of {shape} does not fit into {shape_of(x)[1:-1]}", x)
     return x, {"window": shape, "strides": stride, "padding": widths}, first
+
+
+def _with_the_rest(x: Array, *, window: Sizes, strides: Sizes, padding: Any) -> Any:
+    """The padding, with what a last window that begins inside the image or before it lacks."""
+    found = []
+    for n, k, step, (low, high) in zip(shape_of(x)[1:-1], window, strides, padding, strict=True):
+        count = -(-(n + low + high - k) // step) + 1
+        if (count - 1) * step >= n + low:
+            count -= 1
+        found.append((low, max((count - 1) * step + k - n - low, high)))
+    return tuple(found)

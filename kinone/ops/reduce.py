@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Array, Primitive, ShapeDtype, Tracer, implements, ndim_of, shape_dtype, shape_of
+from ..core import (
+    Array,
+    Primitive,
+    ShapeDtype,
+    Tracer,
+    implements,
+    is_inexact,
+    ndim_of,
+    shape_dtype,
+    shape_of,
+)
 from ..core.layout import follows
 from .axes import as_array, reduced_axes
 from .declare import linear, primitive, promote
@@ -96,7 +106,7 @@ mean_p: Primitive = linear(
     "mean",
     _mean,
     shape=lambda x, *, axis, keepdims: ShapeDtype(
-        reduced_shape(x, axis, keepdims), x.dtype if x.dtype.kind in "fc" else np.float64
+        reduced_shape(x, axis, keepdims), x.dtype if is_inexact(x) else np.float64
     ),
     transpose=lambda g, x, *, axis, keepdims: spread(
         restore(g * (1 / (math.prod([x.shape[i] for i in axis]) or 1)), x, axis), x.shape
@@ -207,7 +217,7 @@ def prod(
 
 
 def _logsumexp(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-    if shape_dtype(x).dtype.kind not in "fc":
+    if not is_inexact(x):
         x = np.asarray(x, promote(np.exp, shape_dtype(x)))
     top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
     if np.isfinite(top).all():

@@ -6,8 +6,9 @@ bring `"SAME"`, single numbers and `layout="NCHW"` to that form.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -47,10 +48,14 @@ def kernel_to_channels_last(w: Array) -> Array:
     return np.transpose(w, (*range(2, ndim_of(w)), 1, 0))
 
 
+def is_several(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether a size or a padding says something for each axis; a number is for all of them."""
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def sizes(value: int | Sequence[int], rank: int, name: str) -> Sizes:
     """One positive integer for each spatial axis."""
-    is_one = not isinstance(value, (tuple, list, np.ndarray))
-    each: list[Any] = [value] * rank if is_one else list(value)  # type: ignore[arg-type]
+    each: list[Any] = list(value) if is_several(value) else [value] * rank
     if len(each) != rank:
         raise ValueError(
             f"{name}={value} has {len(each)} entries for {rank} axes, at {source.here()}"
@@ -82,18 +87,18 @@ def pairs(
         raise ValueError(
             f"padding={padding!r} is not 'SAME', 'VALID', an int or pairs, at {source.here()}"
         )
-    if isinstance(padding, (int, np.integer)):
-        return ((int(padding), int(padding)),) * rank
-    entries: list[Any] = list(padding)
+    entries: list[Any] = list(padding) if is_several(padding) else [padding] * rank
     if len(entries) != rank:
         raise ValueError(
             f"padding={padding} has {len(entries)} entries for {rank} axes, at {source.here()}"
         )
-    found = []
-    for entry in entries:
-        low, high = entry if isinstance(entry, (tuple, list, np.ndarray)) else (entry, entry)
-        found.append((int(low), int(high)))
-    return tuple(found)
+    try:
+        ends = [tuple(entry) if is_several(entry) else (entry, entry) for entry in entries]
+        return tuple((operator.index(low), operator.index(high)) for low, high in ends)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"padding={padding!r} is not made of integers, or pairs of them, at {source.here()}"
+        ) from None
 
 
 def output_sizes(

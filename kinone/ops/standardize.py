@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import source
 from ..core import Array, Primitive, ShapeDtype, ndim_of, shape_dtype, shape_error, shape_of
+from ..graph import composite
 from .axes import normalize_axis
 from .declare import cast, primitive, promote
 from .kernels.normalization import statistics_dtype
@@ -142,14 +143,20 @@ def standardize(
     known = shape_dtype(x)
     if known.dtype.kind == "c":
         raise TypeError(f"standardize takes real numbers, got {known}, at {source.here()}")
-    given = axis if isinstance(axis, Sequence) else (axis,)
-    axes = tuple(sorted({normalize_axis(each, known.ndim) for each in given}))
-    if len(axes) != len(given):
-        raise ValueError(f"axis={axis} names an axis twice, at {source.here()}")
+    axes = _axes(axis, known.ndim)
     if any(known.shape[each] == 0 for each in axes):
         raise shape_error("standardize", f"nothing along axis {axis} has no mean", x)
     y: Array = standardize_p(x, axes=axes, epsilon=float(epsilon), centred=centred)[0]
     return y
+
+
+def _axes(axis: int | Sequence[int], ndim: int) -> Axes:
+    """The axes in increasing order. Raises `ValueError` where one is named twice."""
+    given = axis if isinstance(axis, Sequence) else (axis,)
+    axes = tuple(sorted({normalize_axis(each, ndim) for each in given}))
+    if len(axes) != len(given):
+        raise ValueError(f"axis={axis} names an axis twice, at {source.here()}")
+    return axes
 
 
 def _affine(y: Array, scale: Array | None, bias: Array | None) -> Array:
@@ -178,8 +185,18 @@ def layer_norm(
         >>> layer_norm(np.array([[1.0, 3.0]]), np.array([2.0, 2.0]), epsilon=0.0)
         array([[-2.,  2.]])
     """
-    y = standardize(x, axis, epsilon=epsilon)
-    return _affine(y, *[_placed("layer_norm", x, each, axis) for each in (scale, bias)])
+    axes = _axes(axis, ndim_of(x))
+    if scale is None:
+        return _affine(standardize(x, axes, epsilon=epsilon), None, _placed("layer_norm", x, bias, axes))
+    factors = [scale] if bias is None else [scale, bias]
+    return _layer_norm(x, *factors, axes=axes, epsilon=float(epsilon))
+
+
+@composite("LayerNormalization")
+def _layer_norm(x: Array, scale: Array, *bias: Array, axes: Axes, epsilon: float) -> Array:
+    y = standardize(x, axes, epsilon=epsilon)
+    factors = [_placed("layer_norm", x, each, axes) for each in (scale, *bias)]
+    return _affine(y, factors[0], factors[1] if bias else None)
 
 
 def rms_norm(
@@ -197,8 +214,16 @@ def rms_norm(
         >>> rms_norm(np.array([3.0, 3.0]), epsilon=0.0)
         array([1., 1.])
     """
-    y = standardize(x, axis, epsilon=epsilon, centred=False)
-    return _affine(y, _placed("rms_norm", x, scale, axis), None)
+    axes = _axes(axis, ndim_of(x))
+    if scale is None:
+        return standardize(x, axes, epsilon=epsilon, centred=False)
+    return _rms_norm(x, scale, axes=axes, epsilon=float(epsilon))
+
+
+@composite("RMSNormalization")
+def _rms_norm(x: Array, scale: Array, *, axes: Axes, epsilon: float) -> Array:
+    y = standardize(x, axes, epsilon=epsilon, centred=False)
+    return _affine(y, _placed("rms_norm", x, scale, axes), None)
 
 
 def group_norm(
@@ -229,10 +254,22 @@ def group_norm(
     channels = shape[place]
     if groups < 1 or channels % groups:
         raise shape_error("group_norm", f"{channels} channels are not in {groups} equal groups", x)
+    params = {"groups": groups, "place": place, "epsilon": float(epsilon)}
+    if scale is None:
+        y = _group_norm(x, **params)
+        return _affine(y, None, _placed("group_norm", x, bias, place))
+    return _group_norm(x, *([scale] if bias is None else [scale, bias]), **params)
+
+
+@composite("GroupNormalization")
+def _group_norm(x: Array, *factors: Array, groups: int, place: int, epsilon: float) -> Array:
+    shape, rank = shape_of(x), ndim_of(x)
+    channels = shape[place]
     split = (*shape[:place], groups, channels // groups, *shape[place + 1 :])
     axes = [axis for axis in range(1, rank + 1) if axis != place]
     y = np.reshape(standardize(np.reshape(x, split), axes, epsilon=epsilon), shape)
-    return _affine(y, *[_placed("group_norm", x, each, place) for each in (scale, bias)])
+    placed = [_placed("group_norm", x, each, place) for each in (*factors, None, None)]
+    return _affine(y, placed[0], placed[1])
 
 
 def _placed(name: str, x: Array, factor: Array | None, axis: int | Sequence[int]) -> Array | None:

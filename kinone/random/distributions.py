@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import source
-from ..core import Array, Tracer, shape_dtype
+from ..core import Array, Tracer, is_bfloat16, shape_dtype
 from ..ops.index import take
 from ..ops.random_bits import ndtri, normal_from_bits
 from ..ops.shape import astype, normalize_axis
@@ -18,11 +18,20 @@ from .keys import Key, Shape, draw, to_shape
 
 def _float(dtype: Any) -> np.dtype[Any]:
     wanted: np.dtype[Any] = np.dtype(dtype)
-    if wanted.kind != "f" or wanted.itemsize > 8:
+    if (wanted.kind != "f" or wanted.itemsize > 8) and not is_bfloat16(wanted):
         raise TypeError(
             f"dtype is {wanted}, and float16, float32 or float64 is wanted, at {source.here()}"
         )
     return wanted
+
+
+def _mantissa_bits(dtype: np.dtype[Any]) -> int:
+    return 7 if is_bfloat16(dtype) else np.finfo(dtype).nmant
+
+
+def _in(dtype: np.dtype[Any], x: Array) -> Array:
+    """`x` in the dtype it should have: NumPy makes float32 of bfloat16 and a Python number."""
+    return x if shape_dtype(x).dtype == dtype else astype(x, dtype)
 
 
 # ---- numbers -------------------------------------------------------------------------------------
@@ -59,14 +68,14 @@ def uniform(
     Raises `ValueError` for a bound that is not finite in `dtype`.
     """
     wanted = _float(dtype)
-    precision = np.finfo(wanted).nmant + 1
+    precision = _mantissa_bits(wanted) + 1
     with np.errstate(over="ignore"):
         low, high = _as(minval, wanted), _as(maxval, wanted)
     traced = isinstance(low, Tracer) or isinstance(high, Tracer)
     for name, given, bound in (("minval", minval, low), ("maxval", maxval, high)):
         if not isinstance(bound, Tracer) and not np.all(np.isfinite(bound)):
             raise ValueError(f"{name}={given} is not finite in {wanted}, at {source.here()}")
-    unit = astype(draw(key, shape, precision), wanted) * 2.0**-precision
+    unit = _in(wanted, astype(draw(key, shape, precision), wanted) * 2.0**-precision)
     if isinstance(minval, float) and minval == 0.0 and isinstance(maxval, float) and maxval == 1.0:
         return unit
     with np.errstate(over="ignore", invalid="ignore"):  # a span may be infinite
@@ -200,7 +209,8 @@ def exponential(key: Key, shape: Shape = (), dtype: Any = np.float32) -> Array:
     >>> exponential(key(0), (2,)).round(3)
     array([1.323, 0.16 ], dtype=float32)
     """
-    return -np.log1p(-uniform(key, shape, dtype))
+    wanted = _float(dtype)
+    return _in(wanted, -np.log1p(-uniform(key, shape, wanted)))
 
 
 def gumbel(key: Key, shape: Shape = (), dtype: Any = np.float32) -> Array:
@@ -213,9 +223,9 @@ def gumbel(key: Key, shape: Shape = (), dtype: Any = np.float32) -> Array:
     array([ 1.172, -0.647], dtype=float32)
     """
     wanted = _float(dtype)
-    precision = np.finfo(wanted).nmant  # one bit less makes room for the half
+    precision = _mantissa_bits(wanted)  # one bit less makes room for the half
     u = (astype(draw(key, shape, precision), wanted) + 0.5) * 2.0**-precision
-    return -np.log(-np.log(u))
+    return _in(wanted, -np.log(-np.log(u)))
 
 
 # ---- choices -------------------------------------------------------------------------------------

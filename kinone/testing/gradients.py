@@ -233,7 +233,7 @@ def random_like(rng: np.random.Generator, value: Any) -> Any:
 
     def draw(leaf: Array) -> Array:
         known = shape_dtype(leaf)
-        if known.dtype.kind not in "fc":
+        if not is_inexact(known):
             return zeros_of(leaf)
         numbers = rng.standard_normal(known.shape)
         if known.dtype.kind == "c":

@@ -151,7 +151,7 @@ def _leaves_of(
 
 
 def _checked(rule: str, label: str, primal: ShapeDtype, cotangent: Any) -> Array | None:
-    if cotangent is None or primal.dtype.kind not in "fc":
+    if cotangent is None or not is_inexact(primal):
         return None
     fix = (
         "\n  A cotangent has its argument's shape and dtype: sum over the axes that were "

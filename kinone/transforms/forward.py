@@ -200,7 +200,7 @@ def check_tangents(
     checked: list[Array] = []
     for index, (primal, tangent) in enumerate(zip(arguments.leaves, leaves, strict=True)):
         want = shape_dtype(primal)
-        moves = want.dtype.kind in "fc"
+        moves = is_inexact(want)
         if moves and isinstance(tangent, (bool, int, float, complex)) and want.shape == ():
             tangent = want.dtype.type(tangent)
         got = shape_dtype(tangent)

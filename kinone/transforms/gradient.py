@@ -13,6 +13,7 @@ from ..core import (
     Array,
     Tracer,
     describe_operand,
+    is_bfloat16,
     is_inexact,
     running,
     shape_dtype,
@@ -87,6 +88,9 @@ class Forward:
 
 def _own(cotangent: Array | None, primal: Array, owners: Owners) -> Array:
     """A gradient leaf of its primal's kind that may be written to."""
+    dtype = getattr(primal, "dtype", None)
+    if is_bfloat16(dtype) and cotangent is not None and cotangent.dtype != dtype:
+        cotangent = cotangent.astype(dtype)  # NumPy made float32 of it and a Python number
     if type(cotangent) is np.ndarray:
         cotangent = owners.own(cotangent)
         if type(primal) is np.ndarray:
@@ -292,7 +296,7 @@ def _check_scalar(fun: Callable[..., Any], loss: Any, value: Any, holomorphic: b
             f"grad with holomorphic=True wants a complex result, and {name_of(fun)} returned "
             f"{aval}, at {source.here()}\n  Leave holomorphic=True away."
         )
-    if not holomorphic and aval.dtype.kind != "f":
+    if not holomorphic and (aval.dtype.kind == "c" or not is_inexact(aval)):
         fix = "Return a float, such as the np.mean of it."
         if aval.dtype.kind == "c":
             fix = (

@@ -47,7 +47,10 @@ def _resolve(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> np.dtype[Any]:
 
 def result_type(*avals: ShapeDtype) -> np.dtype[Any]:
     """`np.result_type` of operands that are not there."""
-    return np.result_type(*[_PYTHON_TYPES[a.dtype.kind](1) if a.weak else a.dtype for a in avals])
+    weak = [_PYTHON_TYPES[a.dtype.kind](1) for a in avals if a.weak]
+    known = [a.dtype for a in avals if not a.weak]
+    # One after the other: of a boolean, a bfloat16 and a Python number NumPy knows no common type.
+    return np.result_type(np.result_type(*known), *weak) if known else np.result_type(*weak)
 
 
 def fit(g: Array, shape: tuple[int, ...], dtype: Any) -> Array:

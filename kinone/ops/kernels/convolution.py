@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ...core import is_bfloat16
 from . import depthwise, products, winograd
 from .parallel import for_blocks, for_each
 from .scratch import Array, scratch
@@ -238,5 +239,5 @@ def _phase(
 
 
 def _work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """float16 is computed in float32: BLAS has no half precision, and sums need more than it."""
-    return np.dtype(np.float32) if dtype == np.float16 else dtype
+    """Halves are computed in float32: BLAS has no such precision, and sums need more than it."""
+    return np.dtype(np.float32) if dtype == np.float16 or is_bfloat16(dtype) else dtype

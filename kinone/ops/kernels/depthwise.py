@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ...core import is_bfloat16
 from .parallel import for_each
 from .scratch import Array, scratch
 from .windows import Block, Sizes, block_windows, blocks
@@ -26,7 +27,8 @@ def correlate(x: Array, w: Array, y: Array, strides: Sizes, low: Sizes, dilation
     """Fill y (N, *out, C * m) from x (N, *spatial, C) and w (*kernel, 1, C * m)."""
     kernel, out = w.shape[:-2], y.shape[1:-1]
     x = _repeated(x, w.shape[-1])
-    work = np.dtype(np.float32) if y.dtype == np.float16 else y.dtype
+    narrow = y.dtype == np.float16 or is_bfloat16(y.dtype)
+    work = np.dtype(np.float32) if narrow else y.dtype
     taps = np.ascontiguousarray(w, work).reshape(*kernel, 1, w.shape[-1])
     widen = strides[-1] == 1 and taps.nbytes * out[-1] <= _TAPS
     taps = np.repeat(taps, out[-1] if widen else 1, axis=-2).reshape(*kernel, -1)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core import is_bfloat16
 from .parallel import for_blocks
 from .scratch import Array, scratch
 
@@ -107,8 +108,8 @@ def batch_norm_gradient(
 
 
 def statistics_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """That of mean and variance: float32 for float16, float64 for integers, else that of x."""
-    if dtype == np.float16:
+    """That of mean and variance: float32 for half ones, float64 for integers, else that of x."""
+    if dtype == np.float16 or is_bfloat16(dtype):
         return np.dtype(np.float32)
     return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 

@@ -6,13 +6,15 @@ slice. Threads share the images (or their rows), in blocks that stay in cache fr
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from ...core import is_bfloat16
 from .parallel import for_blocks, for_each
 from .scratch import Array, scratch
 from .windows import Block, Padding, Sizes, block_windows, blocks, output_shape
@@ -34,7 +36,7 @@ def max_pool(
 
     Raises `TypeError` for a dtype that is not of numbers or booleans.
     """
-    if x.dtype.kind not in "biufc":
+    if x.dtype.kind not in "biufc" and not is_bfloat16(x.dtype):
         raise TypeError(
             f"max_pool takes booleans, integers, floating-point and complex numbers, not {x.dtype}"
         )
@@ -120,18 +122,21 @@ def max_pool_scatter(
     return dx
 
 
+def _halves_summed_in_float32(run: Callable[..., Array]) -> Callable[..., Array]:
+    @functools.wraps(run)
+    def summed(x: Array, **options: Any) -> Array:
+        if x.dtype == np.float16 or is_bfloat16(x.dtype):
+            return run(x.astype(np.float32), **options).astype(x.dtype)
+        return run(x, **options)
+
+    return summed
+
+
+@_halves_summed_in_float32
 def avg_pool(
     x: Array, *, window: Sizes, strides: Sizes, padding: Padding, count_include_pad: bool
 ) -> Array:
     """The mean of each window; padding counts as zeros, or not at all."""
-    if x.dtype == np.float16:  # summed in float32
-        return avg_pool(
-            x.astype(np.float32),
-            window=window,
-            strides=strides,
-            padding=padding,
-            count_include_pad=count_include_pad,
-        ).astype(np.float16)
     out = output_shape(x.shape[1:-1], window, strides, padding, (1,) * len(window))
     y = np.empty((x.shape[0], *out, x.shape[-1]), np.result_type(x, np.float16))
     counts = _counts(x.shape[1:-1], out, window, strides, padding, count_include_pad)
@@ -148,6 +153,7 @@ def avg_pool(
     return y
 
 
+@_halves_summed_in_float32
 def avg_pool_gradient(
     g: Array,
     *,
@@ -177,7 +183,7 @@ def avg_pool_gradient(
 
 def _lowest(dtype: np.dtype[Any]) -> float:
     """What padding counts as."""
-    if dtype.kind in "fc":
+    if dtype.kind in "fc" or is_bfloat16(dtype):
         return -np.inf
     return False if dtype.kind == "b" else np.iinfo(dtype).min
 

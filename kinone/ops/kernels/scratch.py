@@ -25,6 +25,8 @@ def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     The next call with the same name on the same thread reuses the memory: two buffers that live at
     the same time need two names, and nothing that a caller sees may alias one.
     """
+    if dtype.hasobject:  # their pointers would be whatever bytes are there
+        raise TypeError(f"windows are cut from arrays of numbers, not of dtype {dtype}")
     size = math.prod(shape) * dtype.itemsize
     buffer = _buffers.by_name.get(name)
     if buffer is None or buffer.size < size:

@@ -11,6 +11,7 @@ from ... import source, tree
 from ...core import Array, ShapeDtype, Tracer, is_number, leaf_error, shape_dtype
 from ...errors import ControlFlowError
 from ...graph import staging
+from ...ops.barrier import barrier
 from ...ops.shape import astype
 from ...ops.split import unstack
 from ..remat import checkpoint as remat
@@ -81,11 +82,22 @@ def _scan(
         after, collected[trip] = run(carry, trip)
         if trip == order[0] and (again := settled(carry, after)) is not None:
             after, collected[trip] = run(again, trip)  # as if the numbers had been such arrays
-        carry = after
+        carry = _apart(after, collected[trip])
     structure = tree.structure(collected[order[0]])
     if structure.num_leaves == 0:
         return carry, collected[order[0]]
     return carry, tree.map(lambda *ys: np.stack(ys), *collected)
+
+
+def _apart(carry: Any, y: Any) -> Any:
+    """The carry, with a node of its own on the tape where the trip's result is the same value: what
+    later trips make of it is added up there, as a compiled loop adds it, before the result's
+    cotangent joins it."""
+    leaves, structure = tree.flatten(carry)
+    results = {id(leaf) for leaf in tree.leaves(y)}
+    if not any(isinstance(leaf, Tracer) and id(leaf) in results for leaf in leaves):
+        return carry
+    return tree.unflatten(structure, barrier(*leaves))
 
 
 def _pair(f: Callable[..., Any], returned: Any) -> tuple[Any, Any]:
