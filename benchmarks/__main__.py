@@ -22,6 +22,7 @@ RUNS: tuple[tuple[str, dict[str, str]], ...] = (
     ("metrics", {}),
     ("resnet", {}),
     ("memory", {}),
+    ("train_steps", {}),
 )
 
 _PROGRAM = """

@@ -13,10 +13,10 @@ BAR = 1.5
 PROCESSES = 3
 
 _PROGRAM = """
-import gc, resource
-from benchmarks import resnet
+import gc
+import {module}
 
-step, _ = resnet.{framework}_step()
+step, _ = {maker}
 gc.collect()
 
 def resident():
@@ -37,9 +37,11 @@ print(before, peak)
 """
 
 
-def measure(framework: str) -> tuple[float, float]:
-    """Resident MiB before the first step, and at the peak."""
-    before, peak = python(_PROGRAM.format(framework=framework)).split()
+def measure(maker: str) -> tuple[float, float]:
+    """Resident MiB before the first step, and at the peak; `maker`, such as
+    `benchmarks.resnet.torch_step()`, is the expression that makes it."""
+    module = maker.partition("(")[0].rpartition(".")[0]
+    before, peak = python(_PROGRAM.format(module=module, maker=maker)).split()
     return float(before), float(peak)
 
 
@@ -47,7 +49,8 @@ def main() -> list[Row]:
     print("\npeak memory of a ResNet-18 step")
     ours, theirs, ratios, absolute = [], [], [], []
     for _ in range(PROCESSES):
-        (before, peak), (torch_before, torch_peak) = measure("kinone"), measure("torch")
+        before, peak = measure("benchmarks.resnet.kinone_step()")
+        torch_before, torch_peak = measure("benchmarks.resnet.torch_step()")
         ours.append(peak - before)
         theirs.append(torch_peak - torch_before)
         ratios.append(ours[-1] / theirs[-1])

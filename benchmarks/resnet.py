@@ -52,14 +52,10 @@ def kinone_step() -> tuple[Callable[[], object], int]:
     return step, size
 
 
-def torch_step(channels_last: bool = True) -> tuple[Callable[[], object], int]:
-    """The same step in eager PyTorch."""
-    import torch
+def torch_resnet() -> Any:
+    """ResNet-18 in PyTorch, with the stem for small images."""
     from torch import nn
     from torch.nn import functional
-
-    torch.set_num_threads(THREADS)
-    torch.manual_seed(0)
 
     class Block(nn.Module):  # type: ignore[misc]  # mypy does not read torch
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -83,9 +79,17 @@ def torch_step(channels_last: bool = True) -> tuple[Callable[[], object], int]:
     for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
         layers += [Block(inputs, outputs, stride), Block(outputs, outputs, 1)]
         inputs = outputs
-    model = nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, CLASSES)
-    )
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, CLASSES))
+
+
+def torch_step(channels_last: bool = True) -> tuple[Callable[[], object], int]:
+    """The same step in eager PyTorch."""
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    model = torch_resnet()
     images, labels = data()
     x, y = torch.tensor(images.transpose(0, 3, 1, 2).copy()), torch.tensor(labels)
     if channels_last:

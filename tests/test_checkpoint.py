@@ -13,7 +13,7 @@ from checkpoint_sample import JSON, METADATA, TREE, error_of, in_one_folder, sam
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kinone import ShapeDtype, tree
+from kinone import ShapeDtype, grad, jit, tree, vmap
 from kinone.errors import CheckpointError
 from kinone.training.checkpoint import load, read_metadata, save
 
@@ -175,6 +175,22 @@ def test_a_leaf_that_cannot_be_kept_is_named(saved, leaf, problem):
         save(saved, {"a": [1, leaf]})
     assert str(caught.value).startswith(f"{saved}: not saved, the leaf 'a/1' {problem}")
     assert saved.read_bytes() == before
+
+
+@pytest.mark.parametrize("transform", [jit, grad, vmap])
+def test_a_traced_value_is_not_saved(tmp_path, transform):
+    def step(w):
+        save(tmp_path / "a.npz", {"w": w})
+        return w
+
+    with pytest.raises(CheckpointError, match="the leaf 'w' is a traced value; save after the fun"):
+        transform(step)(1.0 if transform is grad else np.ones(2))
+
+
+def test_a_tree_in_the_place_of_the_path_is_named(tmp_path):
+    with pytest.raises(TypeError, match=r"save takes the path first .*\.py:\d+") as caught:
+        save(TREE, tmp_path / "a.npz")
+    assert "Write checkpoint.save(path, tree)." in str(caught.value)
 
 
 @pytest.mark.parametrize(

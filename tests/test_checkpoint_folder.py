@@ -15,7 +15,14 @@ from checkpoint_sample import run, same
 import kinone.training.folder as folder_module
 from kinone.errors import CheckpointError, CheckpointWarning, DamagedCheckpointError
 from kinone.training import atomic
-from kinone.training.checkpoint import best_step, load, restore_latest, save, steps
+from kinone.training.checkpoint import (
+    best_step,
+    load,
+    restore_best,
+    restore_latest,
+    save,
+    steps,
+)
 
 AUC = ("val_auc", "max")
 
@@ -77,6 +84,27 @@ def test_the_best_is_never_deleted(tmp_path, values, end, best):
     save_all(tmp_path, dict(enumerate(values)), keep=1, keep_best=("val_auc", end))
     assert best_step(tmp_path, ("val_auc", end)) == best
     assert list(steps(tmp_path)) == sorted({3} if best is None else {best, 3})
+
+
+def test_the_best_is_restored(tmp_path):
+    assert restore_best(tmp_path / "none yet", AUC) is None
+    save_all(tmp_path, {0: None})
+    assert restore_best(tmp_path, AUC) is None  # noted, but not measured
+    save_all(tmp_path, {1: 0.7, 2: 0.9, 3: 0.8})
+    best = restore_best(tmp_path, AUC, like={"w": np.zeros(3, np.int64)})
+    assert best.tree["w"].tolist() == [2, 2, 2]
+    assert best.metadata == {"val_auc": 0.9, "step": 2}
+    with pytest.raises(CheckpointError, match=r"step-0+2\.npz: of another model"):
+        restore_best(tmp_path, AUC, like={"w": np.zeros(4, np.int64)})
+    with pytest.raises(
+        CheckpointError,
+        match=r"no checkpoint has metadata\['val_acc'\], at .*test_checkpoint_folder\.py:\d+ .*"
+        r"; there is: step, val_auc",
+    ):
+        restore_best(tmp_path, ("val_acc", "max"))
+    damage(steps(tmp_path)[2])
+    with pytest.warns(CheckpointWarning, match=r"step-0+2\.npz: .* it may have been the best"):
+        assert best_step(tmp_path, AUC) == 3
 
 
 def test_what_cannot_be_read_is_neither_counted_nor_deleted(tmp_path):

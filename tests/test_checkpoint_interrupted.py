@@ -121,6 +121,8 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
     with pytest.raises(CheckpointError, match="not saved, Not a regular file"):
         save(path, TREE)
     assert path.is_fifo()
+    with pytest.raises(CheckpointError, match="not saved, it is a folder; pass step="):
+        save(tmp_path, TREE)
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(CheckpointError, match="not saved"):
         save(tmp_path / "loop", TREE)

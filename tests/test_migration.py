@@ -21,7 +21,7 @@ def rows(section: str) -> list[str]:
     return [cell.strip("`") for cell in cells]
 
 
-@pytest.mark.parametrize("section", SECTIONS[1:4], ids=lambda text: text.partition("\n")[0])
+@pytest.mark.parametrize("section", SECTIONS[1:5], ids=lambda text: text.partition("\n")[0])
 def test_each_row_runs(section: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("scipy")
     (prelude,) = re.findall(r"^```python\n(.*?)^```$", SECTIONS[0], re.M | re.S)

@@ -260,14 +260,6 @@ def test_shift_moves_whole_images(example):
     assert {0, 4} <= {x for _, x in offsets}
 
 
-def test_softened_labels_are_probabilities(example):
-    targets = example.soften(np.array([3, 0], np.uint8))
-    assert targets.dtype == np.float32
-    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(targets[0, [3, 4]], [0.91, 0.01], rtol=1e-6)
-    assert targets.argmax(axis=1).tolist() == [3, 0]
-
-
 def test_the_stem_suits_the_image_size(example):
     assert "small" in example.build_model(18, 4, 28).name
     assert "small" not in example.build_model(18, 4, 224).name
@@ -317,7 +309,7 @@ def test_one_step_keeps_every_dtype_and_structure(example):
     for (path, old), new in zip(tree.leaves_with_path(before), tree.leaves(after), strict=True):
         assert np.asarray(new).dtype == np.asarray(old).dtype, path
     assert {leaf.dtype for leaf in tree.leaves((after.params, after.state))} == {np.dtype("f4")}
-    assert isinstance(loss, float)
+    assert (loss.shape, loss.dtype) == ((), np.float32)
     assert 0 <= hits <= 8
 
 

@@ -7,7 +7,7 @@ without the epochs before it, so a run that is resumed sees the data that it wou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -30,9 +30,9 @@ class Batches(Generic[T]):
     [[10, 11], [12, 13]]
     """
 
-    arrays: T
+    arrays: T = field(repr=False)
     batch_size: int
-    order: npt.NDArray[np.intp]
+    order: npt.NDArray[np.intp] = field(repr=False)
     start: int = 0
     drop_last: bool = False
 

@@ -7,7 +7,7 @@
 | `restore_latest`  | the newest whole checkpoint of a run folder                         |
 | `read_metadata`   | what was noted beside the tree, without reading the arrays          |
 | `steps`           | the checkpoints of a run folder, by step                            |
-| `best_step`       | the one of them with the best metric                                |
+| `best_step`       | the one of them with the best metric; `restore_best` loads it       |
 
 An `.npz` is uncompressed: `numpy.load(path)["params/conv/kernel"]` reads one leaf without Kinone. A
 `.safetensors` is for exchange with other libraries. docs/checkpoints.md writes both formats out.
@@ -20,7 +20,9 @@ import operator
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
+
+import numpy as np
 
 from .. import source
 from ..errors import (
@@ -39,6 +41,7 @@ from .folder import (
     check_metric,
     file_of,
     prune,
+    restore_best,
     restore_latest,
     steps,
 )
@@ -54,6 +57,7 @@ __all__ = [
     "best_step",
     "load",
     "read_metadata",
+    "restore_best",
     "restore_latest",
     "save",
     "steps",
@@ -107,34 +111,23 @@ def save(
     and when the file cannot be written (a read-only folder, a full disk): then its `__cause__` is
     the `OSError`.
     """
+    named: Any = path  # callers without a type checker pass anything
+    if not isinstance(named, str | os.PathLike):
+        raise TypeError(
+            f"save takes the path first and the tree second, got a {type(named).__name__} for the "
+            f"path, at {source.here()}\n  Write checkpoint.save(path, tree)."
+        )
     name = os.fsdecode(path)
+    if not isinstance(metadata, Mapping | None):
+        _refuse(name, f"the metadata are {metadata!r:.40}", 'pass a dict, such as {"epoch": 3}')
     noted = dict(metadata or {})
     if step is None:
         if keep is not None or keep_best is not None:
-            raise CheckpointError(
-                f"{name}: not saved, keep= and keep_best= are for a folder, at {source.here()}; "
-                "pass step= too"
-            )
+            _refuse(name, "keep= and keep_best= are for a folder", "pass step= too")
         write(path, tree, noted)
         return pathlib.Path(name)
-    step = operator.index(step)
-    if step < 0:
-        raise CheckpointError(f"{name}: not saved, step is {step}; pass 0 or more")
-    if keep is not None and operator.index(keep) < 1:
-        raise CheckpointError(f"{name}: not saved, keep is {keep}; pass 1 or more, or None for all")
-    if noted.setdefault("step", step) != step:
-        raise CheckpointError(
-            f"{name}: not saved, step is {step} and metadata['step'] {noted['step']!r}; pass step "
-            "alone"
-        )
-    if keep_best is not None:
-        if keep is None:
-            raise CheckpointError(
-                f"{name}: not saved, without keep= nothing is deleted, and keep_best= means "
-                f"nothing, at {source.here()}; pass keep=1"
-            )
-        check_keep_best(name, keep_best)
-        check_metric(name, noted, keep_best)
+    step = _check_step(name, step, noted)
+    _check_keep(name, keep, keep_best, noted)
     try:
         os.makedirs(name, exist_ok=True)
     except OSError as error:
@@ -147,3 +140,32 @@ def save(
     if keep is not None:
         prune(name, step, keep, keep_best)
     return path
+
+
+def _check_step(name: str, step: Any, noted: dict[str, Any]) -> int:
+    """The step as a number of Python, which is noted in the metadata as well."""
+    if not isinstance(step, int | np.integer) or step < 0:
+        _refuse(name, f"step is {step!r:.40}", "pass an int, 0 or more")
+    if noted.setdefault("step", int(step)) != step:
+        _refuse(name, f"step is {step} and metadata['step'] {noted['step']!r}", "pass step alone")
+    return int(step)
+
+
+def _check_keep(
+    name: str, keep: int | None, keep_best: KeepBest | None, noted: dict[str, Any]
+) -> None:
+    """Raises where the two do not say what is to be kept."""
+    if keep is not None and operator.index(keep) < 1:
+        _refuse(name, f"keep is {keep}", "pass 1 or more, or None for all")
+    if keep_best is None:
+        return
+    if keep is None:
+        _refuse(
+            name, "without keep= nothing is deleted, and keep_best= means nothing", "pass keep=1"
+        )
+    check_keep_best(name, keep_best)
+    check_metric(name, noted, keep_best)
+
+
+def _refuse(name: str, problem: str, fix: str) -> NoReturn:
+    raise CheckpointError(f"{name}: not saved, {problem}, at {source.here()}; {fix}")

@@ -42,6 +42,10 @@ def write(path: Path, tree: Any, metadata: Mapping[str, Any]) -> None:
     try:
         with atomic_write(path) as file:
             kind.write(file, refused, header, arrays)
+    except IsADirectoryError as error:
+        raise CheckpointError(
+            f"{refused}it is a folder; pass step= to save into the folder of a run, or name a file"
+        ) from error
     except OSError as error:
         raise CheckpointError(
             f"{refused}{error.strerror or error}; a previous checkpoint is as it was: "

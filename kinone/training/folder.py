@@ -55,8 +55,8 @@ def steps(folder: Path) -> dict[int, pathlib.Path]:
 def best_step(folder: Path, keep_best: KeepBest) -> int | None:
     """The step whose checkpoint has the best metric, such as `("val_auc", "max")`.
 
-    Of several that are equally good, it is the earliest. NaN and None are never the best, and
-    neither is a checkpoint that cannot be read. None when there is none.
+    Of several that are equally good, it is the earliest. NaN and None are never the best. What
+    cannot be read is passed over with a `CheckpointWarning` that names it. None when there is none.
 
         >>> import numpy as np, tempfile
         >>> from kinone.training import checkpoint
@@ -65,9 +65,37 @@ def best_step(folder: Path, keep_best: KeepBest) -> int | None:
         ...     _ = checkpoint.save(folder, {}, step=step, metadata={"val_auc": auc})
         >>> best_step(folder, ("val_auc", "max"))
         1
+
+    Raises `CheckpointError` when there are checkpoints and none has noted such a metric.
     """
     check_keep_best(os.fsdecode(folder), keep_best)
-    return _best(_noted(folder), keep_best)
+    noted = _noted(folder, warn=True)
+    if noted and not any(keep_best[0] in metadata for metadata in noted.values()):
+        there = sorted({key for metadata in noted.values() for key in metadata})
+        raise CheckpointError(
+            f"{os.fsdecode(folder)}: no checkpoint has metadata[{keep_best[0]!r}], at "
+            f"{source.here()}; there is: {', '.join(there)}"
+        )
+    return _best(noted, keep_best)
+
+
+def restore_best(folder: Path, keep_best: KeepBest, like: Any = None) -> Checkpoint | None:
+    """Loads the checkpoint of `best_step`; None when there is none yet.
+
+        >>> import numpy as np, tempfile
+        >>> from kinone.training import checkpoint
+        >>> folder = tempfile.mkdtemp()
+        >>> for step, loss in enumerate([0.7, 0.5, 0.6]):
+        ...     _ = checkpoint.save(
+        ...         folder, {"w": np.full(2, step)}, step=step, metadata={"val_loss": loss}
+        ...     )
+        >>> restore_best(folder, ("val_loss", "min")).tree
+        {'w': array([1, 1])}
+
+    Raises what `best_step` and `load` raise.
+    """
+    step = best_step(folder, keep_best)
+    return None if step is None else load(file_of(folder, step), like)
 
 
 def restore_latest(folder: Path, like: Any = None) -> Checkpoint | None:
@@ -99,7 +127,7 @@ def restore_latest(folder: Path, like: Any = None) -> Checkpoint | None:
         except DamagedCheckpointError as error:
             bad[str(left[0])] = error
             if len(left) > 1:
-                _warn(error)
+                _warn(f"{error}; the one before it is tried")
         except CheckpointError as error:
             # Another process may have deleted it meanwhile, for a newer one.
             if not isinstance(error.__cause__, FileNotFoundError) or os.path.lexists(left[0]):
@@ -159,12 +187,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _noted(folder: Path) -> dict[int, dict[str, Any]]:
+def _noted(folder: Path, *, warn: bool = False) -> dict[int, dict[str, Any]]:
     """The metadata of every checkpoint that can be read, by step."""
     found = {}
     for step, path in steps(folder).items():
-        with contextlib.suppress(CheckpointError):
+        try:
             found[step] = read_metadata(path)
+        except CheckpointError as error:
+            if warn and os.path.lexists(path):  # another process may have deleted it meanwhile
+                _warn(f"{error}; it may have been the best")
     return found
 
 
@@ -176,9 +207,8 @@ def _best(noted: dict[int, dict[str, Any]], keep_best: KeepBest) -> int | None:
     return better(ranked, key=values.__getitem__, default=None)  # the first of those that are equal
 
 
-def _warn(error: DamagedCheckpointError) -> None:
+def _warn(message: str) -> None:
     place = source.capture()
     at = None if place is None else source.resolve(place)
     filename, line = ("kinone", 0) if at is None else (at.filename, at.line)
-    message = f"{error}; the one before it is tried"
     warnings.warn_explicit(message, CheckpointWarning, filename, line)

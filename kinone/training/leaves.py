@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..core import Tracer
 from ..errors import CheckpointError
 from ..ops.kernels.parallel import for_each
 
@@ -80,6 +81,8 @@ def to_array(refused: str, path: str, leaf: Any) -> tuple[str, Array]:
         if dtype_name(array.dtype) is not None:
             return kind, array
         problem = f"has dtype {array.dtype}, which no file here can hold; convert it"
+    elif isinstance(leaf, Tracer):
+        problem = "is a traced value; save after the function that jit, grad or vmap runs"
     elif type(leaf) not in PYTHON_NUMBERS:
         problem = f"is a {type(leaf).__name__}; save arrays and numbers, the rest as metadata"
     elif type(leaf) is int and not -(2**63) <= leaf < 2**63:

@@ -41,7 +41,10 @@ class Reader:
         self._file = file
         self._archive = zipfile.ZipFile(file)
         if _HEADER not in self._archive.namelist():
-            raise ValueError(f"it has no {_HEADER}; numpy.load reads an .npz of other origin")
+            raise ValueError(
+                f"it has no {_HEADER}; numpy.load reads an .npz of "
+                "other origin, torch.load a file of PyTorch"
+            )
         entry = self._archive.getinfo(_HEADER)
         self._check_sizes([entry])
         if entry.file_size > headers.LIMIT:
