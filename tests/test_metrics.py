@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -309,17 +309,9 @@ def test_refusals() -> None:
         kn.graph(lambda s: metrics.roc_auc(BITS, s))(SCORES)
 
 
-def nih() -> Path:
-    root = os.environ.get("KINONE_DATA") or Path(__file__).parents[2] / "shared" / "data"
-    path = Path(root) / "nih" / "chexnet_repro_preds.npz"
-    if not path.exists():
-        pytest.skip(f"no {path.name}: set KINONE_DATA to the folder that holds nih/")
-    return path
-
-
-def test_the_areas_of_chest_x_ray_findings() -> None:
+def test_the_areas_of_chest_x_ray_findings(shared_data: Callable[[str], Path]) -> None:
     """22,433 examples of 14 findings, whose published areas come with the predictions."""
-    with np.load(nih()) as data:
+    with np.load(shared_data("nih/chexnet_repro_preds.npz")) as data:
         truth, score, want = data["labels"], data["probs"], data["ref_auc"]
     got = metrics.roc_auc(truth, score, average=None)
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
