@@ -27,6 +27,7 @@ The public names:
     kn.lax                                 control flow and collectives under JAX's names
     kn.scipy                               SciPy's functions (needs SciPy)
     kn.data, kn.training                   batches; checkpoints and progress
+    kn.onnx                                export of any function, import of any model (needs onnx)
     kn.debug, kn.env                       NaNs, profiles, residuals, pictures; the versions
     kn.testing                             check_grads and the checks of a primitive's rules
 """
@@ -86,7 +87,7 @@ __version__ = "0.1.0"
 # Loaded when they are first asked for: `import kinone` alone costs as little as it can.
 _PARTS = (
     *("compile", "data", "debug", "extend", "lax", "losses", "metrics", "misc", "models", "nn"),
-    *("numpy", "optim", "random", "scipy", "testing", "training"),
+    *("numpy", "onnx", "optim", "random", "scipy", "testing", "training"),
 )
 _NAMES = {"env": "debug", "jit": "compile"}  # and the part that has them
 
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
         testing,
         training,
     )
-    from . import scipy as scipy  # needs an extra, so `import *` leaves it away
+    from . import onnx as onnx, scipy as scipy  # need extras, so `import *` leaves them away
     from .compile.jit import jit
     from .debug import env
 else:  # a type checker would take any name for one of these

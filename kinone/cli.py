@@ -9,6 +9,7 @@ python -m kinone env                 versions, BLAS, CPU and threads, for a bug 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -46,6 +47,8 @@ def rules(pattern: str = "") -> str:
 def markdown() -> str:
     """The tables as a page, without line numbers, which change with every edit."""
     ops.load_all()
+    table = _piped(_primitives("", _file))
+    reasons = _not_exported()
     return "\n".join(
         [
             "# What Kinone differentiates and maps",
@@ -56,9 +59,12 @@ def markdown() -> str:
             "## Primitives",
             "",
             '"constant" is piecewise constant: there is no derivative to follow. "loop" is called',
-            "once for each example under `vmap`, with a warning.",
+            'once for each example under `vmap`, with a warning. "onnx" says whether',
+            "`kn.onnx.export` writes it; what it does not:",
             "",
-            *_piped(_primitives("", _file)),
+            *reasons,
+            "",
+            *table,
             "",
             "## NumPy functions on traced values",
             "",
@@ -74,9 +80,13 @@ def markdown() -> str:
 
 def _primitives(pattern: str, where: Callable[[Primitive], str]) -> Rows:
     found = [p for name, p in sorted(registry.items()) if pattern in name]
+    installed = _onnx_rules()
     return [
-        ("primitive", "vjp", "jvp", "vmap", "declared in"),
-        *[(p.name, _mark(p.vjp), _mark(p.jvp), _mapped(p), where(p)) for p in found],
+        ("primitive", "vjp", "jvp", "vmap", "onnx", "declared in"),
+        *[
+            (p.name, _mark(p.vjp), _mark(p.jvp), _mapped(p), _exported(p, installed), where(p))
+            for p in found
+        ],
     ]
 
 
@@ -87,6 +97,34 @@ def _mark(rule: object) -> str:
 
 def _mapped(primitive: Primitive) -> str:
     return "loop" if primitive.batch is None else "yes"
+
+
+def _onnx_rules() -> bool:
+    """Fills in the ONNX rules; whether that is possible, for `kinone[onnx]` is an extra."""
+    try:
+        importlib.import_module("kinone.onnx.lower")
+    except ImportError:
+        return False
+    rules = importlib.import_module("kinone.onnx.export.rules")
+    for primitive in list(registry.values()):
+        rules.rule_of(primitive)  # some are read when they are asked for
+    return True
+
+
+def _exported(primitive: Primitive, installed: bool) -> str:
+    if not installed:
+        return "not installed"
+    # What dissolves into others needs no rule of its own.
+    return "yes" if callable(primitive.onnx) or primitive.expand is not None else "no"
+
+
+def _not_exported() -> list[str]:
+    """Why primitives have no ONNX rule, a line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, primitive in sorted(registry.items()):
+        if isinstance(primitive.onnx, str):
+            reasons.setdefault(primitive.onnx, []).append(f"`{name}`")
+    return [f"- {', '.join(names)}: {reason}." for reason, names in reasons.items()]
 
 
 def _functions(pattern: str) -> Rows:

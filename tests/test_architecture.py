@@ -194,6 +194,8 @@ def test_nothing_prints() -> None:
     for path in FILES:
         if part(path) in {"training", "dashboard", "cli", "debug", "__main__", "data"}:
             continue
+        if path.relative_to(PACKAGE) == Path("onnx", "verify.py"):
+            continue  # its table, which the user asks for
         for node in ast.walk(ast.parse(path.read_text())):
             called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             assert not (called and node.func.id == "print"), f"{path.name}:{node.lineno} prints"

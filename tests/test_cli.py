@@ -33,6 +33,7 @@ def run(*arguments: str) -> str:
 
 
 def test_the_page_is_what_the_command_prints() -> None:
+    pytest.importorskip("onnx", reason="the page says what is exported")
     if not PAGE.exists():
         pytest.skip("an installed package has no docs")
     assert PAGE.read_text(encoding="utf-8") == run("rules", "--markdown"), (
@@ -44,17 +45,23 @@ def test_the_page_goes_stale_with_rules_alone() -> None:
     text = cli.markdown()
     assert str(ROOT) not in text
     assert not re.search(r"\.py:\d", text)
-    assert "| `conv` | yes | yes | yes | kinone/ops/conv.py |" in text
-    assert "| `floor` | constant | constant | yes | kinone/ops/arithmetic.py |" in text
+    assert "| `conv` | yes | yes | yes | yes | kinone/ops/conv.py |" in text
+    assert "| `floor` | constant | constant | yes | yes | kinone/ops/arithmetic.py |" in text
 
 
 def test_the_table_on_the_terminal() -> None:
     lines = cli.rules().splitlines()
-    assert lines[0].split() == ["primitive", "vjp", "jvp", "vmap", "declared", "in"]
+    assert lines[0].split() == ["primitive", "vjp", "jvp", "vmap", "onnx", "declared", "in"]
     (tanh,) = [line for line in lines if line.split()[:1] == ["tanh"]]
-    assert tanh.split()[1:4] == ["yes", "yes", "yes"]
+    assert tanh.split()[1:5] == ["yes", "yes", "yes", "yes"]
     assert re.search(r"kinone/ops/transcendental\.py:\d+$", tanh)
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_without_onnx_the_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kinone.onnx.lower", None)  # which fails to import then
+    row = cli.rules("arctanh").splitlines()[1]
+    assert row.split()[1:6] == ["yes", "yes", "yes", "not", "installed"]
 
 
 def test_what_numpy_does_not_ask_is_said() -> None:

@@ -21,7 +21,7 @@ NAMESPACES = (
     *("kinone.data", "kinone.debug", "kinone.extend", "kinone.lax", "kinone.losses"),
     "kinone.metrics",
     *("kinone.misc.fixed_points", "kinone.misc.flatten", "kinone.misc.optimizers"),
-    *("kinone.misc.tracers", "kinone.models", "kinone.nn", "kinone.optim", "kinone.random"),
+    *("kinone.misc.tracers", "kinone.models", "kinone.nn", "kinone.onnx", "kinone.optim", "kinone.random"),
     *("kinone.scipy.integrate", "kinone.scipy.linalg", "kinone.scipy.signal"),
     *("kinone.scipy.special", "kinone.testing", "kinone.training", "kinone.tree"),
 )

@@ -369,7 +369,7 @@ def test_the_learning_rate_is_read_from_the_state() -> None:
     params = {"a": 1.0, "b": 1.0}
     optimizer = optim.partition({"x": optim.sgd(0.1), "y": optim.adam(0.2)}, {"a": "x", "b": "y"})
     _, state = optimizer.update(params, optimizer.init(params), params)
-    with pytest.raises(ValueError, match="x/.*y/"):
+    with pytest.raises(ValueError, match=r"x/.*y/"):
         optim.get_learning_rate(state)
     assert float(optim.get_learning_rate(tree_part(state, "y"))) == pytest.approx(0.2)
     with pytest.raises(ValueError, match="none"):

@@ -70,6 +70,8 @@ class Jitted(Generic[P, R]):
             raise
 
     def _slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if composites_kept():  # an exporter traces the function itself, not what jit makes of it
+            return self._fun(*args, **kwargs)
         traced, leaves = self._find(args, kwargs)
         for leaf, label in zip(leaves, traced.labels, strict=True):
             if isinstance(leaf, ShapeDtype):
@@ -99,15 +101,14 @@ class Jitted(Generic[P, R]):
         kinds = tuple([_kind(leaf) for leaf in leaves])
         axes = named_axes()  # of the vmaps around it, which collectives refer to
         orders = tuple(_orders(in_tree.children[0]))
-        kept = composites_kept()  # by an exporter; what it traces is another program
-        key = (in_tree, orders, kinds, len(args), frozen_statics(statics, self._fun), axes, kept)
+        key = (in_tree, orders, kinds, len(args), frozen_statics(statics, self._fun), axes)
         with _tracing:
             traced = self._cache.get(key)
             if traced is None:
                 traced = self._trace(args, kwargs, statics, leaves, in_tree)
                 if not traced.captured:
                     self._cache[key] = traced
-            if not (traced.captured or traced.has_fast_way or axes or kept):
+            if not (traced.captured or traced.has_fast_way or axes):
                 self._remember(traced, args, leaves, in_tree, statics)
         return traced, leaves
 

@@ -17,7 +17,7 @@ from .dropout import Dropout
 from .initializers import Initializer, glorot_uniform, zeros
 from .layer import Layer, Params, State, describe, entry, parameter_dtype, whole_number
 from .named_inputs import check_boolean, named_inputs
-from .positional import rotate
+from .positional import places, rotate
 
 _INPUTS = ("memory", "value", "mask", "key_mask", "bias")
 
@@ -286,8 +286,8 @@ def MultiHeadAttention(
         reading = cache is not None and not train
         first = entry(state, "index", name) if reading else 0
         if rotary is not None:
-            q = rotate(q, first + np.arange(shape_of(q)[-2]), base=rotary)
-            k = rotate(k, first + np.arange(shape_of(k)[-2]), base=rotary)
+            q = rotate(q, first + places(q, axis=-2), base=rotary)
+            k = rotate(k, first + places(k, axis=-2), base=rotary)
         mask = _mask_of(given, k, name)
         if reading:
             state, k, v, seen = _remember(state, k, v, name)

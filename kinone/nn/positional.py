@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import ops, source
 from ..core import Array, ShapeDtype, shape_dtype, shape_error, shape_of
+from ..graph import composite
 from ..random import Key
 from .initializers import Initializer, normal
 from .layer import (
@@ -21,6 +22,12 @@ from .layer import (
     stateless,
     whole_number,
 )
+
+
+@composite("Indices")
+def places(x: Array, axis: int) -> Array:
+    """0, 1, 2, … along an axis of x. An exporter sees that they follow its length."""
+    return np.arange(shape_of(x)[axis])
 
 
 def sinusoidal_positions(
@@ -73,7 +80,7 @@ def rotate(
     known = shape_dtype(x).dtype
     dtype = known if known.kind == "f" else np.dtype(np.float64)
     if positions is None:
-        positions = np.arange(shape[-2])
+        positions = places(x, axis=-2)
     # Angles in double precision: far out in a sequence, float32 would lose the place.
     angles = np.expand_dims(positions, -1) * _frequencies(shape[-1], base)
     sine, cosine = np.sin(angles).astype(dtype), np.cos(angles).astype(dtype)
@@ -149,7 +156,8 @@ def SinusoidalPositions(*, base: float = 10000.0, cache: bool = False) -> Layer:
         first = 0
         if cache and not train:
             first, state = _continued(state, length, name)
-        return x + _waves(first + np.arange(length), features, shape_dtype(x).dtype, base), state
+        positions = first + places(x, axis=-2)
+        return x + _waves(positions, features, shape_dtype(x).dtype, base), state
 
     return Layer(lambda key, x: ({}, _nothing_read(cache)), apply, name)
 

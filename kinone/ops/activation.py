@@ -116,6 +116,8 @@ def _relu6(x: Array) -> Array:
 
 
 def _leaky_relu(x: Array, negative_slope: Array) -> Array:
+    if isinstance(negative_slope, float) and 0 < negative_slope <= 1:
+        return np.maximum(x, negative_slope * x)  # the same, many times as fast
     return np.where(np.greater(x, 0), x, negative_slope * x)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import tree
 from ..core import Array, Tracer, implements, shape_dtype
-from .declare import elementwise, promote
+from .declare import elementwise, promote, result_type
 from .plain import composed
 from .samples import POSITIVE, REAL, broadcasting
 from .shape import astype
@@ -204,6 +204,7 @@ where = elementwise(
     None,
     lambda g, a: np.where(a, g, 0),
     lambda g, a: np.where(a, 0, g),
+    dtype=lambda condition, x, y: result_type(x, y),
     samples=broadcasting(REAL, REAL, REAL, flags=(True, False, False)),
 )
 

@@ -187,7 +187,9 @@ def layer_norm(
     """
     axes = _axes(axis, ndim_of(x))
     if scale is None:
-        return _affine(standardize(x, axes, epsilon=epsilon), None, _placed("layer_norm", x, bias, axes))
+        return _affine(
+            standardize(x, axes, epsilon=epsilon), None, _placed("layer_norm", x, bias, axes)
+        )
     factors = [scale] if bias is None else [scale, bias]
     return _layer_norm(x, *factors, axes=axes, epsilon=float(epsilon))
 
@@ -254,7 +256,7 @@ def group_norm(
     channels = shape[place]
     if groups < 1 or channels % groups:
         raise shape_error("group_norm", f"{channels} channels are not in {groups} equal groups", x)
-    params = {"groups": groups, "place": place, "epsilon": float(epsilon)}
+    params: dict[str, Any] = {"groups": groups, "place": place, "epsilon": float(epsilon)}
     if scale is None:
         y = _group_norm(x, **params)
         return _affine(y, None, _placed("group_norm", x, bias, place))

@@ -1,0 +1,1 @@
+"""Export: traced programs written as ONNX graphs."""

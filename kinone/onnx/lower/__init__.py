@@ -1,0 +1,61 @@
+"""The ONNX rules of every primitive, by family; importing this package fills them in."""
+
+from ... import ops
+
+ops.load_all()  # families that load on first use have primitives, too
+
+from . import (  # noqa: E402
+    activation,
+    calls,
+    choice,
+    complex,
+    complex_choice,
+    contract,
+    control,
+    elementwise,
+    floats,
+    fourier,
+    index,
+    integers,
+    join,
+    linalg,
+    norm,
+    pools,
+    places,
+    random,
+    recurrent,
+    reduce,
+    running,
+    shape,
+    sort,
+    special,
+    windows,
+)
+
+FAMILIES = (
+    activation,
+    calls,
+    choice,
+    complex,
+    complex_choice,
+    contract,
+    control,
+    elementwise,
+    floats,
+    fourier,
+    index,
+    integers,
+    join,
+    linalg,
+    norm,
+    pools,
+    places,
+    random,
+    recurrent,
+    reduce,
+    running,
+    shape,
+    sort,
+    special,
+    windows,
+)
