@@ -25,12 +25,6 @@ DOMAINS = {
     "com.microsoft": "com.microsoft",
 }
 
-# Those of the domains of ONNX itself that there are not.
-NOT_THERE = {
-    ("ai.onnx.ml", "SVMClassifier"): "support vectors are none of deep learning",
-    ("ai.onnx.ml", "SVMRegressor"): "support vectors are none of deep learning",
-}
-
 
 def operators() -> str:
     """The operators by domain, as a table of Markdown."""

@@ -19,9 +19,9 @@ from kinone.core import Primitive
 NAMESPACES = (
     *("kinone", "kinone.ops", "kinone.ops.linalg", "kinone.ops.fourier", "kinone.ops.polynomial"),
     *("kinone.data", "kinone.debug", "kinone.extend", "kinone.lax", "kinone.losses"),
-    "kinone.metrics",
+    *("kinone.metrics", "kinone.onnx"),
     *("kinone.misc.fixed_points", "kinone.misc.flatten", "kinone.misc.optimizers"),
-    *("kinone.misc.tracers", "kinone.models", "kinone.nn", "kinone.onnx", "kinone.optim", "kinone.random"),
+    *("kinone.misc.tracers", "kinone.models", "kinone.nn", "kinone.optim", "kinone.random"),
     *("kinone.scipy.integrate", "kinone.scipy.linalg", "kinone.scipy.signal"),
     *("kinone.scipy.special", "kinone.testing", "kinone.training", "kinone.tree"),
 )

@@ -316,7 +316,7 @@ def inside_of_a_scan(x: Any, reverse: bool = False) -> Any:
     [
         inside_of_a_scan,
         lambda x: inside_of_a_scan(x, reverse=True),
-        lambda x: scan(lambda c, r: (growing(c * 0.1) + growing(r), c), ZERO, x),
+        lambda x: scan(lambda c, r: (growing(c * 0.1 + 1) + growing(r), c), ZERO, x),
         lambda x: scan(lambda c, _: (growing(c * 0.1), c), x[0], None, length=3),
         lambda x: scan(
             lambda c, r: (cond(r[0] > 0, lambda: growing(c * 0.2 + r), lambda: c), c), ZERO, x

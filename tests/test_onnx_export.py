@@ -428,8 +428,11 @@ def test_what_is_too_large_for_one_file_wants_a_path(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "LARGEST", 1000)
     w = np.ones((3, 500), np.float32)
     assert "give path=" in refused(big, w, X, fold="w")
-    kn.onnx.export(big, w, X, fold="w", path=tmp_path / "a.onnx")
+    kn.onnx.export(big, w, X, fold="w", path=tmp_path / "a.onnx", verify=True)
     assert (tmp_path / "a.onnx.data").exists()
+    with pytest.raises(kn.onnx.VerificationError):
+        kn.onnx.export(big, w, X, fold="w", path=tmp_path / "b.onnx", verify=(2 * w, X))
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_large_model_is_checked_without_its_weights(monkeypatch):

@@ -309,6 +309,48 @@ def test_a_tree_that_never_ends_is_refused() -> None:
         fn(params, MISSING)
 
 
+@pytest.mark.parametrize("kind", ["linear", "rbf", "poly"])
+@pytest.mark.parametrize("probability", [False, True])
+def test_support_vectors(kind: str, probability: bool) -> None:
+    """Three classes: votes of pairs, and probabilities coupled as libsvm does it."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(40, 3)).astype(np.float32)
+    options: dict[str, Any] = {"prob_a": [-1.5, -2.0, -1.0], "prob_b": [0.1, -0.2, 0.0]}
+    made = model(
+        "SVMClassifier",
+        [x],
+        [TensorProto.INT64, TensorProto.FLOAT],
+        ML,
+        kernel_type=kind.upper(),
+        kernel_params=[0.3, 0.5, 2.0],
+        vectors_per_class=[2, 3, 1],
+        support_vectors=rng.normal(size=18).tolist(),
+        coefficients=rng.normal(size=12).tolist(),
+        rho=[0.1, -0.2, 0.3],
+        classlabels_ints=[3, 5, 4],
+        **(options if probability else {}),
+    )
+    check(made, x)
+
+
+@pytest.mark.parametrize("kind", ["linear", "rbf", "poly", "sigmoid"])
+def test_support_vector_regression(kind: str) -> None:
+    rng = np.random.default_rng(9)
+    made = model(
+        "SVMRegressor",
+        [ROWS],
+        [TensorProto.FLOAT],
+        ML,
+        kernel_type=kind.upper(),
+        kernel_params=[0.3, 0.5, 2.0],
+        n_supports=4,
+        support_vectors=rng.normal(size=12).tolist(),
+        coefficients=rng.normal(size=4).tolist(),
+        rho=[0.1],
+    )
+    check(made, ROWS)
+
+
 def test_maps_are_dicts() -> None:
     made = model("ZipMap", [ROWS], [TensorProto.FLOAT], ML, classlabels_strings=["a", "b", "c"])
     fn, params = kn.onnx.load(made)

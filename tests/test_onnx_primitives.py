@@ -8,12 +8,13 @@ none. The first sample of each is in the default run, the others are slow.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx_runtime import as_tensor, run
+from onnx_runtime import as_tensor, check_export, run
 
 import kinone as kn
 import kinone.onnx
@@ -228,6 +229,48 @@ def test_every_opset(one: Primitive, opset: int) -> None:
         compare(one, _applied(one, sample), sample.args, opset=opset)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("one", PRIMITIVES, ids=lambda one: one.name)
+def test_loaded_again_it_has_the_same_gradient(one: Primitive, tmp_path: Path) -> None:
+    _skip_without_rule(one)
+    if one.effect:
+        return
+    sample = samples_of(one)[0]
+    apply = _applied(one, sample)
+    onnx.save(kn.onnx.export(apply, *sample.args, dynamic={}), tmp_path / "model.onnx")
+    loaded, params = kn.onnx.load(tmp_path / "model.onnx")
+
+    def again(*xs: Any) -> Any:
+        return loaded(params, *xs)
+
+    with np.errstate(all="ignore"):
+        wanted = kn.tree.leaves(apply(*sample.args))
+        found = kn.tree.leaves(again(*map(as_tensor, sample.args)))
+    for got, want in zip(found, map(as_tensor, wanted), strict=True):
+        assert (got.shape, got.dtype) == (want.shape, want.dtype)
+        np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11)
+    place = next((i for i, x in enumerate(sample.args) if is_inexact(x)), None)
+    kinds = {np.asarray(x).dtype.kind for x in (*sample.args, *wanted)}
+    if one.vjp is None or place is None or "c" in kinds:
+        return
+
+    def total(fun: Callable[..., Any]) -> Callable[..., Any]:
+        def weighed(x: Any) -> Any:
+            rng = np.random.default_rng(0)
+            args = [x if i == place else each for i, each in enumerate(sample.args)]
+            ys = [y for y in kn.tree.leaves(fun(*args)) if is_inexact(y)]
+            return sum(np.sum(y * random_like(rng, y)) for y in ys)
+
+        return weighed
+
+    x = sample.args[place]
+    try:
+        want = kn.grad(total(apply))(x)
+    except (MissingRuleError, TypeError):
+        return  # there is none
+    np.testing.assert_allclose(kn.grad(total(again))(x), want, rtol=1e-9, atol=1e-10)
+
+
 def test_a_wrong_rule_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks see a rule that gives zeros, and one that is off by one part in 10⁸."""
     tanh = registry["tanh"]
@@ -251,3 +294,19 @@ def test_a_wrong_rule_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tanh, "onnx", None)
     with pytest.raises(AssertionError, match="tanh has no ONNX rule"):
         test_forward(tanh, sample, np.float64)
+
+
+def test_a_users_primitive_is_the_code_that_it_runs() -> None:
+    @kn.extend.primitive
+    def weighed(x: Any, k: Any) -> Any:
+        return np.sin(x) * k
+
+    @kn.extend.primitive
+    def opaque(x: Any) -> Any:
+        return np.array([float(v) for v in x])
+
+    x = np.linspace(-1, 1, 5)
+    model = check_export(lambda x: weighed(x, 2.0), (x,))
+    assert [node.op_type for node in model.graph.node] == ["Sin", "Mul"]
+    with pytest.raises(kn.onnx.ExportError, match=r"opaque cannot be .*\n?.*test_onnx_primitives"):
+        kn.onnx.export(lambda x: opaque(x), x)

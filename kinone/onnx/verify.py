@@ -32,7 +32,8 @@ class Deviation:
     `problem` says what is wrong where that is no number, such as another shape.
 
         >>> import numpy as np, kinone as kn
-        >>> report = kn.onnx.verify(kn.onnx.export(np.negative, np.ones(3)), np.negative, np.ones(3))
+        >>> model = kn.onnx.export(np.negative, np.ones(3))
+        >>> report = kn.onnx.verify(model, np.negative, np.ones(3))
         >>> report.rows[0].runner, report.rows[0].absolute
         ('onnxruntime', 0.0)
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -127,18 +128,24 @@ def export(
             traces, symbols, names or {}, fold_batchnorm, opset, properties
         ),
     )
-    if target is None and files.size_of(found) > files.LARGEST:
+    large = files.size_of(found) > files.LARGEST
+    if target is None and large:
         raise ExportError(
             f"the model has {files.size_of(found):,} bytes of weights, too many for one message: "
             f"give path=…, and they stand in a file of their own, at {source.here()}"
         )
     files.check(found)
-    if cases:
+    if cases and not large:
         report = verification.verify_all(found, fun, cases, rtol, atol)
         found.metadata_props.add(key="kinone.verification", value=str(report))
         report.show()
     if target is not None:
-        files.save(found, target, external_data)
+
+        def examine(written: Path) -> None:
+            if cases and large:  # which only a file can hold
+                verification.verify_all(written, fun, cases, rtol, atol).show()
+
+        files.save(found, target, external_data, examine)
     return found
 
 

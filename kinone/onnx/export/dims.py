@@ -5,7 +5,7 @@ the size of a named dimension, the function is traced several times: at the exam
 larger ones. A number that is the same in all traces is just that; one that follows the dimension is
 a `Dim`, which knows the number in each trace:
 
-    traced at batch = 16, 33, 50        x.reshape(batch * 7, 3)        Dim(112, 231, 350)
+    traced at batch = 16, 47, 49        x.reshape(batch * 7, 3)        Dim(112, 329, 343)
 
 Arithmetic on Dims is arithmetic on those numbers, and what a Dim is of the named dimensions
 (`7*batch`) is told from them when the exported graph has to compute it.
@@ -249,8 +249,12 @@ def _sizes(index: int, size: int, way: str) -> tuple[int, int, int]:
         return size, size + 1, size + 3
     if way == "multiples":
         return size, 2 * size, _FACTORS[index % len(_FACTORS)] * size
-    # Large steps, so that what strides make of two sizes differs; and both odd and even ones.
-    return size, 2 * size + 1, 3 * size + 2 * (index + 1) - size % 2
+    # Large steps, so that what strides make of two sizes differs. In their five lowest bits the
+    # first two differ, and so do the first and the last less one: halved again and again, rounding
+    # down or up, there are odd and even numbers among them, on which padding depends.
+    one = 2 * size + 1 + (-3 * size - 2) % 32
+    far = one + 1 + (-size - one) % 32 + 32 * index
+    return size, one, far
 
 
 def _line(xs: Sequence[int], ys: Sequence[int]) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -96,12 +96,17 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def save(model: onnx.ModelProto, target: Path, external_data: bool | int | None) -> None:
+def save(
+    model: onnx.ModelProto,
+    target: Path,
+    external_data: bool | int | None,
+    examine: Callable[[Path], object] | None = None,
+) -> None:
     """Writes the model; with external data, its weights beside it in `<name>.data`.
 
-    Both files are written in a folder of their own, checked there, and then take their places. When
-    a pair of files takes the place of another, the old model goes first: there may be none for a
-    moment, but never one with another's weights.
+    Both files are written in a folder of their own, checked there (`examine` may raise), and then
+    take their places. When a pair of files takes the place of another, the old model goes first:
+    there may be none for a moment, but never one with another's weights.
     """
     if external_data is None:
         external_data = size_of(model) > LARGEST
@@ -123,6 +128,9 @@ def save(model: onnx.ModelProto, target: Path, external_data: bool | int | None)
             _flush(file)
         if least:
             _check_file(written)
+        if examine is not None:
+            examine(written)
+        if least:
             old = target.with_name(weights.name)
             if old.exists():
                 target.unlink(missing_ok=True)

@@ -123,11 +123,31 @@ def _apply(b: Builder, step: Step, operands: Sequence[Lowered]) -> Sequence[Lowe
         return folded
     if not primitive.effect and operands and all(_is_empty(v) for v in step.outputs):
         return [known(b, Known([zeros], Constant(zeros))) for zeros in map(_zeros, step.outputs)]
+    if primitive.onnx is None and not primitive.effect:
+        written = _own_code(b, step, operands)
+        if written is not None:
+            return written
     if not callable(rule):
         why = rule or "it has no rule"
         raise NoRuleError(str(b.error(f"{primitive.name} cannot be written as ONNX: {why}")))
     found = rule(b, step, *operands)
     return found if primitive.multiple else (found,)
+
+
+def _own_code(b: Builder, step: Step, operands: Sequence[Lowered]) -> Sequence[Lowered] | None:
+    """A primitive of the user's as the NumPy code that it runs, where that takes traced values."""
+    before = b.location
+    try:
+        found = through(b, step.primitive.impl, *operands, **step.params)
+    except Exception:  # it asks for the numbers, or calls what has no rule either
+        b.location = before
+        return None
+    avals = [variable.aval for variable in step.outputs]
+    same = len(found) == len(avals) and all(
+        (value.shape, value.dtype) == (aval.shape, aval.dtype)
+        for value, aval in zip(found, avals, strict=True)
+    )
+    return found if same else None
 
 
 _LARGEST_FOLDED = 1 << 24  # elements

@@ -71,9 +71,9 @@ _operators: dict[tuple[str, str], list[tuple[int, Operator]]] = {}
 def operator(*names: str, since: int = 1, domain: str = "") -> Callable[[Operator], Operator]:
     """Makes a function the operators of these names, from a version of the operator set on.
 
-        @kinone.onnx.operator("Cube", domain="my.domain")
-        def cube(node, x):
-            return x ** node.attribute("power", 3)
+        >>> @operator("Cube", domain="my.domain")
+        ... def cube(node, x):
+        ...     return x ** node.attribute("power", 3)
 
     Raises `ValueError` for an operator that has another function since that version already.
     """
@@ -82,7 +82,7 @@ def operator(*names: str, since: int = 1, domain: str = "") -> Callable[[Operato
         for name in names:
             versions = _operators.setdefault((domain, name), [])
             for version, other in versions:
-                if version == since and _place(other) != _place(function):
+                if version == since and (not domain or _place(other) != _place(function)):
                     raise ValueError(f"{name} has a function since version {since} already")
             versions[:] = [pair for pair in versions if pair[0] != since]  # a cell that runs again
             versions.append((since, function))

@@ -7,44 +7,29 @@ scan outputs stack it, and a Loop that walks the stacks from their end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..export.builder import Builder
 from ..export.dims import UNKNOWN, Size
-from ..export.merge import Aval, Program, Step, Variable
+from ..export.merge import Aval, Program, Step
 from ..export.rules import Lowered, cannot, lowers, lowers_complex, write
-from ..export.values import Pair, Record, Value
-
-Kind = tuple[Sequence[Size], Any]
-
-
-def flat(values: Sequence[Lowered]) -> list[Value]:
-    """The tensors that values are made of: a complex one is two."""
-    found: list[Value] = []
-    for value in values:
-        assert not isinstance(value, Record)
-        found += [value.real, value.imag] if isinstance(value, Pair) else [value]
-    return found
-
-
-def kinds(avals: Sequence[Aval]) -> list[Kind]:
-    """Shape and dtype of the tensors of such values."""
-    found: list[Kind] = []
-    for aval in avals:
-        if aval.dtype.kind == "c":
-            found += [(aval.shape, np.zeros((), aval.dtype).real.dtype)] * 2
-        else:
-            found.append((aval.shape, aval.dtype))
-    return found
-
-
-def joined(avals: Sequence[Aval], tensors: Sequence[Value]) -> list[Lowered]:
-    """The values again, from their tensors."""
-    rest = iter(tensors)
-    return [Pair(next(rest), next(rest)) if a.dtype.kind == "c" else next(rest) for a in avals]
+from ..export.values import Record, Value
+from .records import (
+    Kind,
+    Tape,
+    element,
+    flat,
+    joined,
+    kept_by,
+    kinds,
+    of_trip,
+    record_of,
+    refuse_records,
+    stacks_of,
+    tensors_of,
+)
 
 
 def avals_of(step: Step) -> list[Aval]:
@@ -54,28 +39,19 @@ def avals_of(step: Step) -> list[Aval]:
 # ---- branches ------------------------------------------------------------------------------------
 
 
-def _refuse_records(b: Builder, avals: Sequence[Aval], outer: str) -> None:
-    if any(aval.dtype.kind == "O" for aval in avals):
-        raise b.error(
-            f"the gradient of a while_loop inside of a {outer} cannot be written as ONNX: what its "
-            f"trips keep has no type there\n  Use scan, or fori_loop with a known number of trips, "
-            f"inside of the {outer}."
-        )
-
-
 @lowers("cond")
 def _cond(b: Builder, step: Step, index: Value, *operands: Lowered) -> Sequence[Lowered]:
     branches: Sequence[Program] = step.params["branches"]
     if index.known is not None:
         return write(b, branches[min(max(int(index.known), 0), len(branches) - 1)], operands)
     avals = avals_of(step)
-    kept = [_recorded(b, branches, place) for place in range(len(avals))]
+    kept = [record_of(b, branches, place) for place in range(len(avals))]
     index = b.cast(index, np.int64)
 
     def results(inner: Builder, branch: Program) -> list[Value]:
         found: list[Value] = []
         for value, record in zip(write(inner, branch, operands), kept, strict=True):
-            found += flat([value]) if record is None else _opened(inner, value, record)
+            found += flat([value]) if record is None else tensors_of(inner, value, record)
         return found
 
     def choose(inner: Builder, first: int) -> list[Value]:
@@ -86,7 +62,7 @@ def _cond(b: Builder, step: Step, index: Value, *operands: Lowered) -> Sequence[
         )
         outputs: list[Kind] = []
         for aval, record in zip(avals, kept, strict=True):
-            outputs += kinds([aval]) if record is None else [*_stacks(record), ((), np.int64)]
+            outputs += kinds([aval]) if record is None else [*stacks_of(record), ((), np.int64)]
         return inner.with_bodies(
             "If",
             [taken],
@@ -98,44 +74,13 @@ def _cond(b: Builder, step: Step, index: Value, *operands: Lowered) -> Sequence[
     rest = choose(b, 0)
     values: list[Lowered] = []
     for aval, record in zip(avals, kept, strict=True):
-        count = len(kinds([aval])) if record is None else len(_stacks(record)) + 1
+        count = len(kinds([aval])) if record is None else len(stacks_of(record)) + 1
         own, rest = rest[:count], rest[count:]
         if record is None:
             values += joined([aval], own)
         else:
             values.append(Record(tuple(own[:-1]), tuple(record), own[-1]))
     return values
-
-
-def _recorded(b: Builder, branches: Sequence[Program], place: int) -> list[Aval] | None:
-    """What each trip keeps of the loop whose record one of the branches gives at this place."""
-    for branch in branches:
-        for step in branch.steps:
-            for at, variable in enumerate(step.outputs):
-                if variable is not branch.outputs[place]:
-                    continue
-                if variable.aval.dtype.kind != "O":
-                    return None
-                if step.primitive.name == "while_record":
-                    return _kept(step.params["body"], at)
-                if "body" in step.params:
-                    _refuse_records(b, [variable.aval], step.primitive.name)
-                inside = step.params.get("branches") or [step.params["program"]]
-                return _recorded(b, inside, at)
-    return None
-
-
-def _stacks(record: Sequence[Aval]) -> list[Kind]:
-    """What all trips keep: one trip's things, stacked."""
-    return [((UNKNOWN, *shape), dtype) for shape, dtype in kinds(record)]
-
-
-def _opened(b: Builder, value: Lowered, record: Sequence[Aval]) -> list[Value]:
-    """A record's tensors; of no trips where another branch has it."""
-    if isinstance(value, Record):
-        return [*value.stacks, value.count]
-    none = [b.expand(b.constant(0, dtype), (0, *shape)) for shape, dtype in kinds(record)]
-    return [*none, b.constant(0, np.int64)]
 
 
 # ---- loops of known length -----------------------------------------------------------------------
@@ -193,14 +138,6 @@ def _scan(b: Builder, step: Step, *operands: Lowered) -> Sequence[Lowered]:
     return joined(avals, found)
 
 
-@dataclass(frozen=True, eq=False)
-class Tape(Record):
-    """The records of a while loop in each trip of a scan, one after the other; `count` are their
-    lengths, and `ends` where each of them ends."""
-
-    ends: Value
-
-
 def _scan_of_records(
     b: Builder, step: Step, fixed: Sequence[Any], carry: Sequence[Any], moving: Sequence[Any]
 ) -> Sequence[Lowered]:
@@ -210,8 +147,8 @@ def _scan_of_records(
     reverse, carried = step.params["reverse"], len(carry)
     avals = avals_of(step)
     carry_avals, stack_avals = avals[:carried], avals[carried:]
-    recorded = [_recorded(b, [body], carried + i) for i in range(len(stack_avals))]
-    tapes = [kind for record in recorded if record is not None for kind in _stacks(record)]
+    recorded = [record_of(b, [body], carried + i) for i in range(len(stack_avals))]
+    tapes = [kind for record in recorded if record is not None for kind in stacks_of(record)]
     length = step.params["length"]
     trips = b.number(length, np.int64)
     slice_avals = [variable.aval for variable in body.inputs[len(fixed) + carried :]]
@@ -226,16 +163,16 @@ def _scan_of_records(
         slices: list[Any] = []
         for x, aval in zip(moving, slice_avals, strict=True):
             if isinstance(x, Tape):
-                slices.append(_of_trip(inner, x, place))
+                slices.append(of_trip(inner, x, place))
             else:
-                slices += joined([aval], [_element(inner, v, place) for v in x])
+                slices += joined([aval], [element(inner, v, place) for v in x])
         found = write(inner, body, [*fixed, *joined(carry_avals, given[:size]), *slices])
         grown, results, rest = [], [], list(given[size:])
         for value, record in zip(found[carried:], recorded, strict=True):
             if record is None:
                 results += flat([value])
                 continue
-            *stacks, count = _opened(inner, value, record)
+            *stacks, count = tensors_of(inner, value, record)
             for stack in stacks:
                 parts = [rest.pop(0), inner.plain(stack)]
                 shape = (UNKNOWN, *stack.shape[1:])
@@ -262,23 +199,10 @@ def _scan_of_records(
         ends = b.node("CumSum", [count, axis], count.shape, np.int64, typed=(0,))
         if reverse:
             count, ends = _reversed(b, count), _reversed(b, ends)
-        number = len(_stacks(record))
+        number = len(stacks_of(record))
         values.append(Tape(tuple(grown[:number]), tuple(record), count, ends))
         grown = grown[number:]
     return values
-
-
-def _element(b: Builder, x: Value, place: Value) -> Value:
-    return b.node("Gather", [x, place], x.shape[1:], x.dtype, typed=(0,), axis=0)
-
-
-def _of_trip(b: Builder, tape: Tape, place: Value) -> Record:
-    """The record of one trip."""
-    end, count = _element(b, tape.ends, place), _element(b, tape.count, place)
-    start = b.node("Sub", [end, count], (), np.int64)
-    bounds = [b.reshape(start, (1,)), b.reshape(end, (1,)), b.ints(0)]
-    stacks = [b.node("Slice", [x, *bounds], x.shape, x.dtype, typed=(0,)) for x in tape.stacks]
-    return Record(tuple(stacks), tape.kept, count)
 
 
 def _reversed(b: Builder, x: Value) -> Value:
@@ -326,22 +250,12 @@ def _while(b: Builder, step: Step, *operands: Lowered) -> Sequence[Lowered]:
 def _record(b: Builder, step: Step, *operands: Lowered) -> Sequence[Any]:
     avals = avals_of(step)[:-1]
     body: Program = step.params["body"]
-    kept = _kept(body, len(avals))
-    _refuse_records(b, kept, "while_loop")
+    kept = kept_by(body, len(avals))
+    refuse_records(b, kept, "while_loop")
     found, count = _while_loop(b, step.params, operands, avals, body, True)
     size = len(kinds(avals))
     assert count is not None
     return [*joined(avals, found[:size]), Record(tuple(found[size:-1]), tuple(kept), count)]
-
-
-def _kept(body: Program, carried: int) -> list[Aval]:
-    """What a trip keeps."""
-    return [
-        operand.aval
-        if isinstance(operand, Variable)
-        else Aval(np.shape(operand.values[0]), np.asarray(operand.values[0]).dtype)
-        for operand in body.outputs[carried:]
-    ]
 
 
 def _while_loop(
@@ -377,7 +291,7 @@ def _while_loop(
     start = flat(carry)
     if not recorded:
         return _loop(b, None, ask(b, carry), start, inputs, outputs, run), None
-    stacks = _stacks(_kept(body, len(avals)))
+    stacks = stacks_of(kept_by(body, len(avals)))
     found = _loop(
         b,
         None,
@@ -426,7 +340,7 @@ def _half(b: Builder, step: Step, *operands: Any) -> Sequence[Any]:
 
 
 cannot(
-    "the record of a while_loop under vmap, or in a branch, has no ONNX type",
+    "the record of a while_loop that vmap repeats or chooses from has no ONNX type",
     "while_repeat",
     "while_choose",
 )

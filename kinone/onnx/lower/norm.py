@@ -126,7 +126,7 @@ def _gradient(g: Any, x: Any, scale: Any, mean: Any, inverse: Any) -> Any:
 
 @lowers("standardize")
 def _standardize(b: Builder, step: Step, x: Value) -> Sequence[Value]:
-    (shape, dtype), (kept, wide) = out(step), out(step, 1)
+    (shape, dtype), wide = out(step), out(step, 1)[1]
     params = step.params
     axes, epsilon = params["axes"], params["epsilon"]
     lengths = [shape[axis] for axis in axes]
@@ -135,7 +135,8 @@ def _standardize(b: Builder, step: Step, x: Value) -> Sequence[Value]:
         return through(b, _standardized, x, **params, wide=wide, dtype=dtype)
     x = b.cast(x, wide)
     scale = b.expand(b.constant(1, wide), [shape[axis] for axis in axes])
-    y, inverse = _layer_norm(b, x, axes, [scale], epsilon, kept)
+    y = _layer_norm(b, x, axes, [scale], epsilon)
+    inverse = through(b, _standardized, x, **params, wide=wide, dtype=wide)[1]
     return b.cast(y, dtype), inverse
 
 
@@ -157,20 +158,21 @@ def _last(x: Value, axes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _layer_norm(
-    b: Builder, x: Value, axes: Sequence[int], factors: Sequence[Value], epsilon: float, kept: Any
-) -> list[Value]:
-    """The result, and the inverse of the standard deviation."""
+    b: Builder, x: Value, axes: Sequence[int], factors: Sequence[Value], epsilon: float
+) -> Value:
+    """The node with one output: where its third is read, ONNX Runtime 1.19 makes of it and of a sum
+    before it a SkipLayerNormalization, which has no third."""
     order = _last(x, axes)
     x = b.ordered(x, order)
-    y, _, inverse = b.nodes_of(
+    return b.node(
         "LayerNormalization",
         [x, *factors],
-        [(x.shape, x.dtype), (kept, np.float32), (kept, np.float32)],
-        orders=[order, order, order],
+        x.shape,
+        x.dtype,
+        order=order,
         axis=-len(axes),
         epsilon=epsilon,
     )
-    return [y, inverse]
 
 
 @lowers_composite("LayerNormalization")
@@ -183,9 +185,7 @@ def _layer_norm_affine(b: Builder, step: Step, x: Value, *factors: Value) -> Val
     if 0 in shape:
         return None
     operands = [b.cast(v, np.float32) for v in (x, *factors)]
-    kept = [1 if axis in axes else n for axis, n in enumerate(shape)]
-    y, _ = _layer_norm(b, operands[0], axes, operands[1:], given["epsilon"], kept)
-    return b.cast(y, dtype)
+    return b.cast(_layer_norm(b, operands[0], axes, operands[1:], given["epsilon"]), dtype)
 
 
 @lowers_composite("RMSNormalization")

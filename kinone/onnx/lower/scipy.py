@@ -375,16 +375,17 @@ def _matrices(fun: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-for _name, _function in {
+_MATRICES: dict[str, Callable[..., Any]] = {
     "linalg.solve_triangular": solve_triangular,
     "linalg.solve_banded": solve_banded,
     "linalg.solve_sylvester": solve_sylvester,
     "linalg.expm": expm,
     "linalg.sqrtm": sqrtm,
     "signal.convolve": convolve,
-}.items():
-    lowers(f"scipy.{_name}")(_matrices(_function))
-    lowers_complex(f"scipy.{_name}")(_matrices(_function))
+}
+for _name, _fun in _MATRICES.items():
+    lowers(f"scipy.{_name}")(_matrices(_fun))
+    lowers_complex(f"scipy.{_name}")(_matrices(_fun))
 
 for _name, _primitive in registry.items():
     if _name.startswith("scipy.") and _primitive.onnx is None:

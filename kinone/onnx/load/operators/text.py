@@ -95,6 +95,8 @@ def tf_idf_vectorizer(node: Node, x: Any) -> Any:
     mode = node.attribute("mode")
     if mode not in ("TF", "IDF", "TFIDF"):
         raise node.error(f"has mode={mode!r}, not one of TF, IDF, TFIDF")
+    if not columns or min(columns) < 0:
+        raise node.error("has ngram_indexes that are no columns")
     tokens, pools = _numbered(node, x)
     width = max(columns) + 1
     counts: Any = np.zeros((*shape[:-1], width), np.float32)
