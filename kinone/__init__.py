@@ -108,7 +108,8 @@ if TYPE_CHECKING:
         testing,
         training,
     )
-    from . import onnx as onnx, scipy as scipy  # need extras, so `import *` leaves them away
+    from . import onnx as onnx  # these need extras, so `import *` leaves them out
+    from . import scipy as scipy
     from .compile.jit import jit
     from .debug import env
 else:  # a type checker would take any name for one of these

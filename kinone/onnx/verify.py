@@ -218,7 +218,7 @@ def _feeds(
 
 def _tensor(leaf: Any) -> Array:
     """A leaf as a tensor: a complex number is a pair along a last axis."""
-    array = np.asarray(leaf, shape_dtype(leaf).dtype)
+    array = np.asarray(leaf, shape_dtype(leaf).dtype.newbyteorder("="))
     return np.stack([array.real, array.imag], -1) if array.dtype.kind == "c" else array
 
 

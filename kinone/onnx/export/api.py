@@ -23,7 +23,7 @@ from .errors import ExportError, NoRuleError, VerificationError
 from .merge import DiffersError
 from .model import model_of
 from .names import Dynamic, Leaf, batches, leaves_of, mark_batch, mark_dynamic, output_names
-from .options import DEFAULT_OPSET, cases_of, check_options, properties_of
+from .options import DEFAULT_OPSET, cases_of, check_function, check_options, properties_of
 from .rules import write
 from .traces import Traces, follows
 
@@ -105,6 +105,7 @@ def export(
     program cannot be written as ONNX; `VerificationError` where the model computes something else.
     """
     assert FAMILIES  # their import filled in the rules
+    check_function(fun)
     check_options(
         path=path,
         fold=fold,

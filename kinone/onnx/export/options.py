@@ -77,6 +77,16 @@ def cases_of(verify: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     return cases
 
 
+def check_function(fun: Any) -> None:
+    """Raises `ExportError` unless there is a function to export."""
+    if not callable(fun):
+        raise ExportError(
+            f"onnx.export wants a function, and got a {type(fun).__name__}, at {source.here()}\n"
+            "  Write onnx.export(f, x), not onnx.export(f(x)); of a layer, export a function "
+            "that calls its apply."
+        )
+
+
 def properties_of(
     normalization: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None
 ) -> dict[str, str]:
@@ -99,11 +109,11 @@ def properties_of(
     return found
 
 
-def _normalization(given: Mapping[str, Any]) -> Iterator[tuple[str, list[float]]]:
-    if set(given) != {"mean", "std"}:
+def _normalization(given: Any) -> Iterator[tuple[str, list[float]]]:
+    if not isinstance(given, Mapping) or set(given) != {"mean", "std"}:
+        has = sorted(map(str, given)) if isinstance(given, Mapping) else repr(given)[:60]
         raise ExportError(
-            f"normalization wants 'mean' and 'std', and has {sorted(map(str, given))}, "
-            f"at {source.here()}"
+            f"normalization wants 'mean' and 'std', a dict, and has {has}, at {source.here()}"
         )
     for key in ("mean", "std"):
         numbers = np.atleast_1d(np.asarray(given[key], np.float64))

@@ -10,7 +10,17 @@ import numpy as np
 
 from ... import source, tree
 from ...core import ShapeDtype, is_number, leaf_error
-from ...graph import Constant, Graph, GraphTrace, close, keeping_composites, recognising, tracing
+from ...errors import TracerConversionError
+from ...graph import (
+    Constant,
+    Graph,
+    GraphTrace,
+    GraphTracer,
+    close,
+    keeping_composites,
+    recognising,
+    tracing,
+)
 from ...ops.template import Template
 from ...source import name_of
 from .dims import Dim, Symbols, fit_number, of
@@ -74,6 +84,21 @@ class Traces:
         return self._graphs[key]
 
     def _traced(self, avals: Sequence[ShapeDtype]) -> tuple[Graph, tree.TreeDef]:
+        try:
+            return self._traced_with(avals, np.ndarray)
+        except TracerConversionError as error:
+            # NumPy's table[i] cannot be told of a traced i, nor be asked: a traced table can.
+            if not any(leaf.folded for leaf in self.leaves):
+                raise
+            try:
+                return self._traced_with(avals, GraphTracer)
+            except Exception:
+                raise error from None
+
+    def _traced_with(
+        self, avals: Sequence[ShapeDtype], kind: type[Any]
+    ) -> tuple[Graph, tree.TreeDef]:
+        """The program, with folded leaves as plain arrays or as traced ones."""
         trace = GraphTrace()
         trace.name = "onnx.export"
         rest = iter(avals)
@@ -81,7 +106,10 @@ class Traces:
             inputs = []
             given: list[Any] = []
             for leaf in self.leaves:
-                if leaf.folded:
+                if leaf.folded and kind is GraphTracer and np.ndim(leaf.value):
+                    constant: Any = trace.constant(leaf.value)
+                    given.append(GraphTracer(trace, constant, None))
+                elif leaf.folded:
                     given.append(leaf.value)
                 else:
                     inputs.append(trace.input(next(rest), leaf.path))

@@ -131,8 +131,10 @@ def _repeated(
 
 def _ramp(b: Builder, arrays: Sequence[Array], shape: Sequence[Size]) -> Value | None:
     dtype = arrays[0].dtype
-    if dtype.kind == "b" or any(array.size == 0 for array in arrays):
+    if dtype.kind in "bc" or any(array.size == 0 for array in arrays):
         return None
+    if dtype.kind == "f" and not all(np.isfinite(array).all() for array in arrays):
+        return None  # a mask of 0 and -∞: infinite steps would fit anything
     starts = [array.flat[0].item() for array in arrays]
     largest = max(arrays, key=lambda array: array.size)
     steps = []
@@ -203,6 +205,8 @@ def _place(array: Array, high: Any, equal: bool) -> int | None:
     last = array.reshape(-1, *array.shape[-2:])[0]
     places = np.argwhere(last == high)
     apart = places[:, 0] - places[:, 1]
+    if not len(apart):  # NaN, which equals nothing
+        return None
     if equal:
         return int(apart[0]) if (apart == apart[0]).all() else None
     return int(apart.min())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from inspect import Parameter, Signature
 from keyword import iskeyword
 from typing import Any, BinaryIO
 
@@ -51,6 +52,13 @@ class Model:
         self.opset = opset
         self.metadata = dict(metadata)
         self.__name__ = _identifier(graph.name)
+        names = ["params", *[port.name for port in inputs]]
+        if len({*names}) == len(names) and all(
+            n.isidentifier() and not iskeyword(n) for n in names
+        ):
+            # So that an export of it calls its inputs as the file did.
+            one, rest = Parameter.POSITIONAL_OR_KEYWORD, Parameter("more", Parameter.VAR_KEYWORD)
+            self.__signature__ = Signature([*[Parameter(n, one) for n in names], rest])
 
     @source.trimming
     def __call__(self, params: Mapping[str, Array], *inputs: Any, **named: Any) -> Any:

@@ -45,9 +45,16 @@ SETTINGS: dict[str, tuple[int, ...]] = {
 _SHAPES = ("Shape", "Size")  # which read no numbers at all
 
 
-def settings(graph: Graph) -> set[str]:
-    """The names whose numbers decide what is computed: settings, and what these are computed of."""
+def settings(graph: Graph, fed: frozenset[str] = frozenset()) -> set[str]:
+    """The names whose numbers decide what is computed: settings, and what these are computed of.
+
+    Not the conditions of If and Loop that are computed of inputs, `fed`: these are traced anyway.
+    """
     found: set[str] = set()
+    fed |= {name for name in graph.inputs if name not in graph.constants} if not fed else set()
+    for node in graph.nodes:
+        if node.op not in _SHAPES and not fed.isdisjoint(node_reads(node)):
+            fed |= {*node.outputs} - {""}
     for node in reversed(graph.nodes):
         made = {name for name in node.outputs if name}
         if made and made <= found and node.op not in _SHAPES:
@@ -57,9 +64,11 @@ def settings(graph: Graph) -> set[str]:
             places = (1,)
         if node.op == "Pow" and len(node.inputs) == 2 and _is_whole(graph, node.inputs[1]):
             places = (1,)  # x ** 2.0, whose derivative by the exponent is NaN where x < 0
-        found |= {node.inputs[i] for i in places if i < len(node.inputs) and node.inputs[i]}
+        decisive = {node.inputs[i] for i in places if i < len(node.inputs) and node.inputs[i]}
+        found |= decisive - fed if node.op in ("If", "Loop") else decisive
         for body in bodies(node):
-            found |= settings(body)
+            carried = () if fed.isdisjoint(node.inputs) else body.inputs
+            found |= settings(body, fed.union(carried))
     return found
 
 

@@ -46,6 +46,7 @@ def _cond(b: Builder, step: Step, index: Value, *operands: Lowered) -> Sequence[
         return write(b, branches[min(max(int(index.known), 0), len(branches) - 1)], operands)
     avals = avals_of(step)
     kept = [record_of(b, branches, place) for place in range(len(avals))]
+    refuse_records(b, [a for a, k in zip(avals, kept, strict=True) if k is None], "cond of a vmap")
     index = b.cast(index, np.int64)
 
     def results(inner: Builder, branch: Program) -> list[Value]:
