@@ -309,7 +309,9 @@ def test_reductions_of_integers_by_any_ufunc() -> None:
 def test_reductions_that_numpy_refuses(f: Any) -> None:
     with pytest.raises(Exception) as plain:
         f(M)
-    with pytest.raises(plain.type):
+    # NumPy's own subclass of TypeError, of some ufuncs once ml_dtypes has given them more loops.
+    kind = TypeError if issubclass(plain.type, TypeError) else plain.type
+    with pytest.raises(kind):
         kn.vjp(f, M)
 
 

@@ -16,10 +16,13 @@ from kinone.testing.operands import cast_sample, describe_sample, samples_of
 
 scipy_special = pytest.importorskip("scipy.special")
 
+from scipy_tables import OWN as PRIMITIVES  # noqa: E402
+from scipy_tables import entered  # noqa: E402
+
 from kinone.onnx.lower import scipy as formulas  # noqa: E402
 from kinone.scipy import linalg, signal, special, stats  # noqa: E402
 
-PRIMITIVES = [one for name, one in registry.items() if name.startswith("scipy.")]
+assert entered  # a fixture of every test here
 CASES = [
     pytest.param(one, sample, id=f"{one.name}-{describe_sample(sample)[:60]}")
     for one in PRIMITIVES

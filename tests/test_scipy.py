@@ -8,7 +8,6 @@ import inspect
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import autograd.scipy.signal
@@ -23,46 +22,17 @@ import scipy.linalg
 import scipy.signal
 import scipy.special
 import scipy.stats
+from scipy_tables import OWN, entered
 
 import kinone as kn
-from kinone.core import Primitive, numpy_functions, registry
+from kinone.core import Primitive
 from kinone.errors import GradientError, MissingRuleError
 from kinone.scipy import integrate, linalg, signal, special, stats
 from kinone.testing import check_grads, check_primitive
 
 pytestmark = pytest.mark.oracle
 rng = np.random.default_rng(0)
-OWN = [one for name, one in registry.items() if name.startswith("scipy.")]
-
-
-def _is_scipys(function: Any) -> bool:
-    if isinstance(function, np.ufunc):
-        return getattr(np, function.__name__, None) is not function
-    return str(getattr(function, "__module__", "")).startswith("scipy.")
-
-
-FUNCTIONS = {f: ours for f, ours in numpy_functions.items() if _is_scipys(f)}
-
-
-def _forget() -> None:
-    """Takes away what importing `kinone.scipy` entered: other tests go through these tables, and
-    are about what `import kinone` gives."""
-    for one in OWN:
-        registry.pop(one.name, None)
-    for function in FUNCTIONS:
-        numpy_functions.pop(function, None)
-
-
-_forget()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def entered() -> Iterator[None]:
-    registry.update({one.name: one for one in OWN})
-    numpy_functions.update(FUNCTIONS)
-    yield
-    _forget()
-
+assert entered  # a fixture of every test here
 
 SLOW = {"scipy.integrate.odeint"}
 

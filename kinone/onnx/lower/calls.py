@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...transforms import collectives
 from ...transforms.custom_reverse import custom_vjp_call
 from ..export.builder import Builder
 from ..export.merge import Step
-from ..export.rules import Lowered, composites, lowers, write
+from ..export.rules import Lowered, cannot, composites, lowers, write
 
 
 @lowers("composite")
@@ -39,3 +40,7 @@ def _barrier(b: Builder, step: Step, *operands: Lowered) -> Sequence[Any]:
 def _effect(b: Builder, step: Step, *operands: Lowered) -> Sequence[Any]:
     b.note(f"kinone.debug.{step.primitive.name} is left out")
     return ()
+
+
+for _primitive in (collectives.psum_p, collectives.pmax_p, collectives.ppermute_p):
+    cannot("it wants an axis that vmap names; export the function with its vmap", _primitive.name)
