@@ -6,6 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# One test process for each core: BLAS threads of several would wait for each other's cores. Set
+# before NumPy is loaded, which reads it once.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis
 import pytest
 
