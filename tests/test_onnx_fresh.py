@@ -155,3 +155,8 @@ def test_the_gradient_of_a_loop_in_a_branch_goes_and_under_vmap_is_refused():
     kn.onnx.export(kn.grad(_either), F(3), verify=True)
     with pytest.raises(kn.onnx.ExportError, match="inside of a cond of a vmap"):
         kn.onnx.export(kn.vmap(kn.grad(_either)), np.arange(1, 5).astype(F))
+
+
+def test_a_file_is_an_option_and_no_argument() -> None:
+    with pytest.raises(kn.onnx.ExportError, match=r"path='m\.onnx'"):
+        kn.onnx.export(np.tanh, np.ones(3), "m.onnx")

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,11 @@ def leaves_of(
     ):
         found.append(Leaf(path, value, path, argument))
     for leaf in found:
+        if isinstance(leaf.value, (str, PurePath)) and str(leaf.value).endswith(".onnx"):
+            raise ExportError(
+                f"{leaf.value!r} is an argument of the function here, at {source.here()}\n"
+                f"  Write path={leaf.value!r} for the file."
+            )
         if not is_number(leaf.value):
             raise leaf_error(leaf.path, leaf.value, "onnx.export")
     without = _arguments(fun, args) - {leaf.path.partition("/")[0] for leaf in found}
