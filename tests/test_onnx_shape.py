@@ -10,7 +10,7 @@ from onnx_runtime import as_tensor, check_export, run
 
 import kinone as kn
 import kinone.onnx
-from kinone import ops
+from kinone import nn, ops
 
 X = np.random.default_rng(0).standard_normal((4, 5, 6))
 ROWS = np.array([2, 0, -1, 2])
@@ -291,3 +291,11 @@ def test_convolve_and_its_gradient(n: int, m: int, mode: Any) -> None:
     check_export(lambda a, v: np.convolve(a, v, mode), (a, v), dynamic={})
     gradient = kn.grad(lambda a, v: np.sum(np.convolve(a, v, mode) ** 2), (0, 1))
     check_export(gradient, (a, v), rtol=1e-11, atol=1e-11, dynamic={})
+
+
+def test_nearest_upsampling_between_convolutions_needs_no_transposes() -> None:
+    net = nn.Sequential(nn.Conv(4, (3, 3)), nn.Upsample(2), nn.Conv(2, (3, 3)))
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32)
+    params, state = net.init(kn.random.key(0), x.shape)
+    model = check_export(lambda x: net.apply(params, state, x)[0], (x,), rtol=1e-5, atol=1e-5)
+    assert [node.op_type for node in model.graph.node].count("Transpose") == 2  # in and out

@@ -50,9 +50,12 @@ def _getitem(b: Builder, step: Step, x: Value, *arrays: Value) -> Value:
     if len(places) == 1 and not any(_is_place(part) for part in axes):
         (axis,) = places
         index = b.plain(_index(b, arrays[0]))
-        sliced = b.plain(sliced)
+        # One axis for one: the tensor lies as it did, such as channels first between convolutions.
+        sliced = sliced if index.ndim == 1 else b.plain(sliced)
+        order = sliced.order if index.ndim == 1 else None
         found = (*sliced.shape[:axis], *index.shape, *sliced.shape[axis + 1 :])
-        y = b.node("Gather", [sliced, index], found, dtype, typed=(0,), axis=axis)
+        place = sliced.order.index(axis)
+        y = b.node("Gather", [sliced, index], found, dtype, order=order, typed=(0,), axis=place)
         return b.reshape(y, shape)
     return _gathered(b, sliced, parts, arrays, shape, _together(step.params["template"]))
 
